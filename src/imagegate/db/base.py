@@ -1,0 +1,51 @@
+"""The engine, and the metadata that every room's tables hang on."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import MetaData, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from imagegate.settings import Settings
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def open_engine(url: str, settings: Settings) -> AsyncEngine:
+    """An engine over asyncpg. Behind a transaction pooler it prepares nothing and names no statement."""
+    options: dict[str, object] = {"timeout": settings.database_timeout_s, "command_timeout": settings.database_timeout_s}
+    if settings.database_pooler:
+        options |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+    return create_async_engine(
+        make_url(url).set(drivername="postgresql+asyncpg"),
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        pool_timeout=settings.database_timeout_s,
+        connect_args=options,
+    )
+
+
+def is_gone(error: BaseException) -> bool:
+    """True when the database cannot be reached or broke off, so that nothing can be said of what it did."""
+    if isinstance(error, DBAPIError):
+        state = getattr(error.orig, "sqlstate", None) or ""
+        return error.connection_invalidated or state[:2] in ("08", "57", "53") or not state
+    return isinstance(error, OSError | TimeoutError)
+
+
+@asynccontextmanager
+async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """One REPEATABLE READ, READ ONLY transaction: every statement in it sees the same moment."""
+    async with engine.connect() as connection, connection.begin():
+        await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        yield connection

@@ -1,0 +1,24 @@
+"""Identifiers: UUIDv7 inside, a prefix and 32 hex digits outside."""
+
+import re
+import secrets
+import time
+from uuid import UUID
+
+
+def new_id() -> UUID:
+    """A UUIDv7 (RFC 9562): milliseconds since 1970 in front, so that ids of one day lie together."""
+    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return UUID(int=value)
+
+
+def public_id(kind: str, id_: UUID) -> str:
+    """`gen` and a UUID → `gen_0190…`: what callers see."""
+    return f"{kind}_{id_.hex}"
+
+
+def parse_public_id(kind: str, text: str) -> UUID | None:
+    match = re.fullmatch(rf"{kind}_([0-9a-f]{{32}})", text)
+    return UUID(hex=match[1]) if match else None
