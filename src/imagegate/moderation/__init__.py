@@ -1,1 +1,1 @@
-
+"""What may be drawn."""

@@ -1,0 +1,155 @@
+"""Accounts and API keys: made, found, revoked. A key is shown once; the database keeps its HMAC.
+
+A key is `igk_live_` or `igk_test_`, 43 base62 characters (32 random bytes) and 6 of a CRC-32, so that a mistyped
+key is refused without a look-up and a leaked one can be recognised by scanners.
+"""
+
+import re
+import secrets
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from imagegate.domain import Principal
+from imagegate.errors import InvalidRequest, NotFound, Unauthenticated
+from imagegate.identity.secret import digest
+from imagegate.identity.tables import accounts, api_keys
+from imagegate.ids import new_id
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+SHAPE = re.compile(r"igk_(live|test)_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
+INVALID = "The API key is not valid: it is unknown, revoked or expired."
+CACHE_S = 1.0
+CACHE_KEYS = 10_000
+
+FIND = text(
+    """
+    SELECT k.account_id, k.env, k.id, k.team, k.app, k.environment
+    FROM api_keys k JOIN accounts a ON a.id = k.account_id
+    WHERE k.hash = :hash AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+        AND a.closed_at IS NULL
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    team: str | None = None
+    app: str | None = None
+    environment: str | None = None
+
+
+def mint(env: str) -> str:
+    """A new key in plain text."""
+    body = _base62(secrets.randbits(256), 43)
+    return f"igk_{env}_{body}{_checksum(env, body)}"
+
+
+def is_well_formed(key: str) -> bool:
+    match = SHAPE.fullmatch(key)
+    return match is not None and match[3] == _checksum(match[1], match[2])
+
+
+def _checksum(env: str, body: str) -> str:
+    return _base62(zlib.crc32(f"{env}{body}".encode()), 6)
+
+
+def _base62(number: int, width: int) -> str:
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, 62)
+        digits.append(ALPHABET[digit])
+    return "".join(reversed(digits))
+
+
+class KeyCache:
+    """Finds who a key belongs to. An answer is remembered for at most a second, a refusal never."""
+
+    def __init__(self, engine: AsyncEngine, pepper: bytes) -> None:
+        self._engine = engine
+        self._pepper = pepper
+        self._known: dict[str, tuple[float, Principal]] = {}
+
+    async def find(self, key: str) -> Principal:
+        """Raises Unauthenticated, with one text whatever is wrong with the key."""
+        if (known := self._known.get(key)) and known[0] > monotonic():
+            return known[1]
+        if not is_well_formed(key):
+            raise Unauthenticated(INVALID)
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(FIND, {"hash": digest(self._pepper, key)})).one_or_none()
+        if row is None:
+            self._known.pop(key, None)
+            raise Unauthenticated(INVALID)
+        if len(self._known) >= CACHE_KEYS:
+            self._known.clear()
+        principal = Principal(*row)
+        self._known[key] = (monotonic() + CACHE_S, principal)
+        return principal
+
+
+async def create_account(tx: AsyncConnection, name: str) -> UUID:
+    """Raises InvalidRequest when the name is taken or not between 1 and 200 characters."""
+    if not 1 <= len(name.strip()) <= 200 or not name.isprintable():
+        raise InvalidRequest("An account's name has 1 to 200 printable characters.", param="name")
+    account_id = new_id()
+    try:
+        await tx.execute(insert(accounts), {"id": account_id, "name": name})
+    except IntegrityError:
+        raise InvalidRequest(f"There is an account {name!r} already. List them: imagegate accounts list", param="name") from None
+    return account_id
+
+
+async def find_account(connection: AsyncConnection, name: str) -> UUID | None:
+    return (await connection.execute(select(accounts.c.id).where(accounts.c.name == name))).scalar_one_or_none()
+
+
+async def get_account(connection: AsyncConnection, name: str) -> UUID:
+    """Raises NotFound."""
+    account_id = await find_account(connection, name)
+    if account_id is None:
+        raise NotFound(f"There is no account {name!r}. Make it: imagegate accounts create {name!r}")
+    return account_id
+
+
+async def list_accounts(connection: AsyncConnection) -> Sequence[Any]:
+    return (await connection.execute(select(accounts).order_by(accounts.c.id))).all()
+
+
+async def create_key(
+    tx: AsyncConnection, pepper: bytes, account_id: UUID, env: str, labels: Labels, expires_at: datetime | None
+) -> tuple[UUID, str]:
+    """The key's id, and the key itself for the only time it can be seen."""
+    key_id, key = new_id(), mint(env)
+    row = {"account_id": account_id, "env": env, "id": key_id, "hash": digest(pepper, key), "hint": key[-4:]}
+    labelled = {"team": labels.team, "app": labels.app, "environment": labels.environment}
+    await tx.execute(insert(api_keys), {**row, **labelled, "expires_at": expires_at})
+    return key_id, key
+
+
+async def list_keys(connection: AsyncConnection, account_id: UUID | None) -> Sequence[Any]:
+    columns = [c for c in api_keys.c if c.name != "hash"]
+    query = select(*columns, accounts.c.name.label("account")).join(accounts, accounts.c.id == api_keys.c.account_id)
+    if account_id is not None:
+        query = query.where(api_keys.c.account_id == account_id)
+    return (await connection.execute(query.order_by(api_keys.c.id))).all()
+
+
+async def revoke_key(tx: AsyncConnection, key_id: UUID) -> None:
+    """From the commit on nothing is spent with it. Revoking twice is no error. Raises NotFound."""
+    query = (
+        update(api_keys)
+        .where(api_keys.c.id == key_id)
+        .values(revoked_at=text("coalesce(revoked_at, now())"))
+        .returning(api_keys.c.id)
+    )
+    if (await tx.execute(query)).first() is None:
+        raise NotFound("There is no such key. List them: imagegate keys list")

@@ -1,0 +1,1 @@
+"""The only writer of generations, their attempts and images. It decides under the wallets' locks, in batches."""

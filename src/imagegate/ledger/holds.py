@@ -1,0 +1,126 @@
+"""What a hold, a capture and a void do to a wallet: pure values, and the statements that write them.
+
+The caller owns the transaction, has the wallets locked by LOCK_WALLETS, and writes what it decided with the
+two CTEs below in the same transaction. A wallet's row changes under that lock alone.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from imagegate.ids import new_id
+
+WalletKey = tuple[UUID, str]
+
+LOCK_WALLETS = text(
+    """
+    SELECT account_id, env, posted_tokens, held_tokens, version FROM wallets
+    WHERE (account_id, env) IN (SELECT * FROM unnest(CAST(:accounts AS uuid[]), CAST(:envs AS text[])))
+    ORDER BY account_id, env FOR NO KEY UPDATE
+    """
+)
+
+INSERT_TRANSFERS = """
+    INSERT INTO transfers (account_id, env, id, wallet_version, debit, credit, tokens, kind, generation_id, cause,
+        price_version, balance_after, source, external_ref, reason, actor, at)
+    SELECT account_id, env, id, wallet_version, debit, credit, tokens, kind, generation_id, cause,
+        price_version, balance_after, source, external_ref, reason, actor, now()
+    FROM jsonb_populate_recordset(CAST(NULL AS transfers), CAST(:transfers AS jsonb)) RETURNING 1
+"""
+
+UPDATE_WALLETS = """
+    UPDATE wallets SET posted_tokens = new.posted_tokens, held_tokens = new.held_tokens, version = new.version
+    FROM jsonb_populate_recordset(CAST(NULL AS wallets), CAST(:wallets AS jsonb)) AS new
+    WHERE wallets.account_id = new.account_id AND wallets.env = new.env RETURNING 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """One locked wallet. Whole tokens; 0 <= held <= posted."""
+
+    account_id: UUID
+    env: str
+    posted_tokens: int
+    held_tokens: int
+    version: int
+
+    @property
+    def key(self) -> WalletKey:
+        return self.account_id, self.env
+
+    @property
+    def available_tokens(self) -> int:
+        return self.posted_tokens - self.held_tokens
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "account_id": self.account_id,
+            "env": self.env,
+            "posted_tokens": self.posted_tokens,
+            "held_tokens": self.held_tokens,
+            "version": self.version,
+        }
+
+
+def hold(wallet: Wallet, tokens: int) -> Wallet | None:
+    """Set `tokens` aside. None when they do not fit."""
+    if tokens > wallet.available_tokens:
+        return None
+    return replace(wallet, held_tokens=wallet.held_tokens + tokens)
+
+
+def release(wallet: Wallet, hold_tokens: int) -> Wallet:
+    """Give a whole hold back."""
+    return replace(wallet, held_tokens=wallet.held_tokens - hold_tokens)
+
+
+def capture(
+    wallet: Wallet, generation_id: UUID, hold_tokens: int, tokens: int, price_version: int
+) -> tuple[Wallet, dict[str, Any] | None]:
+    """Debit `tokens` (0 <= tokens <= hold_tokens) and release the rest of the hold. 0 tokens make no transfer."""
+    freed = release(wallet, hold_tokens)
+    if tokens == 0:
+        return freed, None
+    return move(
+        freed,
+        debit="wallet",
+        credit="revenue",
+        tokens=tokens,
+        kind="capture",
+        generation_id=generation_id,
+        price_version=price_version,
+    )
+
+
+def move(
+    wallet: Wallet, *, debit: str, credit: str, tokens: int, kind: str, **more: Any
+) -> tuple[Wallet, dict[str, Any]]:
+    """One transfer into or out of the wallet, and the wallet after it."""
+    posted = wallet.posted_tokens + (tokens if credit == "wallet" else -tokens)
+    after = replace(wallet, posted_tokens=posted, version=wallet.version + 1)
+    transfer = {
+        "account_id": wallet.account_id,
+        "env": wallet.env,
+        "id": new_id(),
+        "wallet_version": after.version,
+        "debit": debit,
+        "credit": credit,
+        "tokens": tokens,
+        "kind": kind,
+        "balance_after": posted,
+        **more,
+    }
+    return after, transfer
+
+
+async def lock_wallets(tx: AsyncConnection, keys: Iterable[WalletKey]) -> dict[WalletKey, Wallet]:
+    """Lock the wallets in key order until `tx` ends. Wallets that do not exist are missing from the answer."""
+    wanted = sorted(set(keys))
+    columns = {"accounts": [account for account, _ in wanted], "envs": [env for _, env in wanted]}
+    rows = (await tx.execute(LOCK_WALLETS, columns)).all()
+    return {(row.account_id, row.env): Wallet(*row) for row in rows}
