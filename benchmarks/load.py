@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -50,7 +51,7 @@ class LoadReport:
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """`count` ends the run after so many requests, else `seconds` do, after `warm_up_s` that are not measured."""
+    """`count` requests or `seconds` end the run; the `warm_up_s` before them are not measured."""
 
     host: str
     port: int
@@ -123,7 +124,7 @@ class Load:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The nearest-rank percentile of an ascending list, to a microsecond of milliseconds; 0 of an empty one."""
+    """The nearest-rank percentile of an ascending list; 0 of an empty one."""
     return round(ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)], 3) if ordered else 0.0
 
 
@@ -138,8 +139,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is not a subclass
         self._send()
 
     def _send(self) -> None:
@@ -220,9 +220,7 @@ def parse_plan(arguments: Sequence[str]) -> LoadPlan:
     body.add_argument("--body", help="the JSON to post")
     body.add_argument("--body-file", type=Path)
     parser.add_argument("--concurrency", type=int, default=1)
-    parser.add_argument(
-        "--seconds", type=float, default=5.0, help="the measured window, and a bound for --count"
-    )
+    parser.add_argument("--seconds", type=float, default=5.0, help="the measured window; bounds --count")
     parser.add_argument("--count", type=int, help="stop after so many requests")
     parser.add_argument("--warm-up", type=float, default=1.0, metavar="SECONDS")
     parser.add_argument("--timeout", type=float, default=30.0, help="wait so long for the last answers")

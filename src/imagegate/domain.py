@@ -159,11 +159,12 @@ class ParameterReceipt:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How the delivered image must look. None = as the provider made it."""
+    """How the delivered image must look. None = as the provider made it. `b64`: the caller gets base64."""
 
     size: Size | None = None
     format: str | None = None
     compression: int | None = None
+    b64: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +287,7 @@ class Image:
     mime: str
     revised_prompt: str | None = None
     b64: bytes | str | None = None
+    reencoded: bool = False
     expires_at: datetime | None = None
 
 

@@ -46,6 +46,7 @@ class ImagegateError(Exception):
     should_retry = False
     param: str | None = None
     retry_after_s: int | None = None
+    allow: str | None = None
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

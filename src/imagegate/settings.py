@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     currency_per_usd: Decimal | None = Field(None, gt=0, description="Needed when the currency is not USD; used when prices are seeded.")
     markup_percent: Decimal = Field(Decimal(0), ge=0, le=10_000, description="Added to list prices when prices are seeded.")
     test_wallet_tokens: int = Field(100_000_000, ge=0, description="What a new account's test wallet starts with.")
+    default_model: str = Field("sandbox", description="The model of requests that name none.")
     catalogue_file: Path | None = Field(None, description="A YAML file with further providers, models and prices.")
     moderation_blocklist_file: Path | None = Field(None, description="A text file; a prompt with one of its lines is refused.")
     cdn_safe_status: bool = Field(False, description="true: 502 and 504 are sent as 424, for CDNs that replace their bodies.")

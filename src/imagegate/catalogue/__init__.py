@@ -1,1 +1,1 @@
-
+"""What can be made, by whom, at what price."""

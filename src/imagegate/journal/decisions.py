@@ -6,11 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from imagegate.errors import ImagegateError, InsufficientFunds, Unauthenticated
+from imagegate.identity.keys import INVALID
 from imagegate.ledger import holds
 from imagegate.ledger.holds import Wallet, WalletKey
 
 OPEN_STATES = ("queued", "running", "in_doubt")
-INVALID_KEY = "The API key is not valid: it is unknown, revoked or expired."
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def _open(
     taken: dict[tuple[UUID, str, str], Known],
 ) -> Outcome:
     if item.key_id not in books.usable_keys or item.wallet_key not in books.wallets:
-        return Unauthenticated(INVALID_KEY)
+        return Unauthenticated(INVALID)
     idempotency = (item.account_id, item.env, item.idempotency_key or "")
     if item.idempotency_key and idempotency in taken:
         twin = taken[idempotency]

@@ -1,1 +1,1 @@
-
+"""What the faces share about HTTP."""

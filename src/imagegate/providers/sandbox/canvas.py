@@ -14,6 +14,9 @@ Polygon = Sequence[Point]
 WHITE: Colour = (255, 255, 255)
 BLACK: Colour = (0, 0, 0)
 
+EDGE = 176
+"""Pillow's radial gradient where its circle touches the sides of its square."""
+
 
 def mix(a: Colour, b: Colour, t: float) -> Colour:
     """`a` at t = 0, `b` at t = 1."""
@@ -28,12 +31,10 @@ def lit(material: Colour, light: Colour) -> Colour:
 
 def strip(colours: Sequence[Colour], width: int, height: int) -> Image.Image:
     """A vertical gradient through evenly spaced colours."""
-    rows = bytearray()
-    for y in range(height):
-        at = y / max(1, height - 1) * (len(colours) - 1)
-        i = min(int(at), len(colours) - 2)
-        rows += bytes(mix(colours[i], colours[i + 1], at - i))
-    return Image.frombytes("RGB", (1, height), bytes(rows)).resize((width, height), Image.Resampling.NEAREST)
+    few = Image.frombytes("RGB", (1, len(colours)), bytes(channel for colour in colours for channel in colour))
+    between = (0, 0.5, 1, len(colours) - 0.5)  # from the middle of the first pixel to the middle of the last
+    column = few.resize((1, height), Image.Resampling.BILINEAR, box=between)
+    return column.resize((width, height), Image.Resampling.NEAREST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,10 @@ class Canvas:
     def glow(self, x: float, y: float, radius: float, colour: Colour, strength: float) -> None:
         """Light that fades out to nothing at `radius`."""
         size = max(2, int(radius * 2))
-        box = (int(x - radius), int(y - radius))
-        fade = Image.radial_gradient("L").point([int(strength * 255 * max(0.0, 1 - v / 250) ** 2) for v in range(256)])
-        self.image.paste(colour, (*box, box[0] + size, box[1] + size), fade.resize((size, size)))
+        left, upper = int(x - radius), int(y - radius)
+        fade = Image.radial_gradient("L").point([int(strength * 255 * max(0.0, 1 - v / EDGE) ** 2) for v in range(256)])
+        mask = fade.resize((size, size), Image.Resampling.BILINEAR)
+        self.image.paste(colour, (left, upper, left + size, upper + size), mask)
 
     def mirror(self, horizon: int, tint: Colour, amount: float) -> None:
         """Water below `horizon`: the picture above it upside down, smeared and tinted."""

@@ -65,6 +65,9 @@ SCENE_WORDS = {
     "meadow": "meadow field farm garden flower hill grass cat dog horse house village cottage sheep rabbit balloon",
 }
 
+DEEP = ["sunset", "dusk", "aurora", "teal", "rose"]
+"""Moods with the colours of a nebula."""
+
 MOTIFS = {
     "cat": "cat kitten",
     "balloon": "balloon",
@@ -72,6 +75,7 @@ MOTIFS = {
     "boat": "boat ship sail sailboat",
     "house": "house cabin cottage hut farm village",
     "lighthouse": "lighthouse",
+    "pyramid": "pyramid egypt",
     "rocket": "rocket spaceship astronaut",
 }
 
@@ -88,12 +92,13 @@ def read_theme(prompt: str, rng: Random) -> Theme:
     words = set(re.findall(r"[a-z]+", prompt.lower()))
     words |= {word[:-1] for word in words if word.endswith("s")}
     scene_draw, mood_draw = rng.random(), rng.random()
-    scenes = named(SCENE_WORDS, words) or list(SCENE_WORDS)
-    moods = named(MOOD_WORDS, words) or list(MOODS)
+    scenes = named(SCENE_WORDS, words)[:1] or list(SCENE_WORDS)
+    scene = scenes[int(scene_draw * len(scenes))]
+    moods = DEEP if scene == "space" else named(MOOD_WORDS, words) or list(MOODS)
     mood = MOODS[moods[int(mood_draw * len(moods))]]
     for word in sorted(words & COLOUR_WORDS.keys()):
         mood = tinted(mood, COLOUR_WORDS[word])
-    return Theme(scenes[int(scene_draw * len(scenes))], mood, frozenset(named(MOTIFS, words)))
+    return Theme(scene, mood, frozenset(named(MOTIFS, words)))
 
 
 def named(vocabulary: dict[str, str], words: set[str]) -> list[str]:
@@ -105,13 +110,13 @@ def tinted(mood: Mood, colour: Colour) -> Mood:
     zenith, middle, horizon = mood.sky
     return replace(
         mood,
-        sky=(toned(zenith, colour, 0.7), toned(middle, colour, 0.6), toned(horizon, colour, 0.35)),
-        haze=toned(mood.haze, colour, 0.6),
-        light=toned(mood.light, colour, 0.4),
+        sky=(toned(zenith, colour, 0.85), toned(middle, colour, 0.78), toned(horizon, colour, 0.5)),
+        haze=toned(mood.haze, colour, 0.7),
+        light=toned(mood.light, colour, 0.45),
     )
 
 
 def toned(base: Colour, colour: Colour, amount: float) -> Colour:
     brightness = (base[0] * 3 + base[1] * 6 + base[2]) / 2550
-    darkened = mix((0, 0, 0), colour, brightness * 1.6)
-    return mix(base, mix(darkened, (255, 255, 255), (brightness - 0.6) * 0.9), amount)
+    darkened = mix((0, 0, 0), colour, brightness * 2.0)
+    return mix(base, mix(darkened, (255, 255, 255), (brightness - 0.6) * 0.8), amount)

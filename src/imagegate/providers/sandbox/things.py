@@ -149,14 +149,15 @@ def birds(canvas: Canvas, colour: Colour) -> None:
 
 
 def cat(canvas: Canvas, x: float, foot: float, size: float, colour: Colour) -> None:
-    """A cat that sits with its back to us."""
-    shoulders = [(x + size * dx, foot - size * up) for dx, up in CAT_BODY]
-    tail = [(x + size * (0.2 + 0.34 * sin(a / 4)), foot - size * (0.05 + a * 0.028)) for a in range(13)]
-    tip = [(px + size * 0.055, py + size * 0.035) for px, py in reversed(tail)]
-    head = oval(x, foot - size * 0.78, size * 0.19, size * 0.165)
-    ears: Iterable[Polygon] = ([(x + s * size * a, foot - size * b) for a, b in CAT_EAR] for s in (-1, 1))
-    canvas.paint([shoulders, head, [*tail, *tip], *ears], colour)
+    """A cat that sits with its back to us, its tail curled to the right."""
+    body = [(x + size * dx, foot - size * up) for dx, up in CAT_BODY]
+    head = oval(x, foot - size * 0.76, size * 0.19, size * 0.165)
+    ears: Iterable[Polygon] = [[(x + s * size * a, foot - size * b) for a, b in CAT_EAR] for s in (-1, 1)]
+    tail = [oval(x + size * (0.12 + 0.5 * t - 0.12 * t**6), foot - size * (0.07 - 0.06 * sin(t * pi) + 0.26 * t**3),
+                 size * (0.055 - 0.02 * t)) for t in (i / 30 for i in range(31))]  # fmt: skip
+    canvas.paint([body, oval(x, foot - size * 0.12, size * 0.31, size * 0.14), head, *tail, *ears], colour)
 
 
-CAT_BODY = [(-0.28, 0), (-0.3, 0.18), (-0.22, 0.42), (-0.13, 0.66), (0.13, 0.66), (0.22, 0.42), (0.3, 0.18), (0.28, 0)]
-CAT_EAR = [(0.03, 0.9), (0.15, 1.05), (0.19, 0.8)]
+CAT_BODY = [(-0.3, 0.1), (-0.29, 0.22), (-0.24, 0.4), (-0.16, 0.56), (-0.11, 0.68), (0.11, 0.68), (0.16, 0.56), (0.24, 0.4),
+            (0.29, 0.22), (0.3, 0.1)]  # fmt: skip
+CAT_EAR = [(0.02, 0.88), (0.15, 1.03), (0.19, 0.78)]

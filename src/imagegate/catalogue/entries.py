@@ -1,0 +1,47 @@
+"""The catalogue's own nouns: a provider, and a model with everything that is known of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from imagegate.domain import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """How a provider is reached. `adapter`: `module:Class`; `base_url` None: the environment tells it."""
+
+    name: str
+    adapter: str
+    base_url: str | None = None
+    needs_key: bool = True
+    errors_unbilled: bool = False
+    trusted_hosts: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A model with every offering that is known, reachable from here or not.
+
+    list_provider: whose cost is the creator's own list price.
+    sold_as: of a retired model, what each provider called it.
+    price: our own price by decision, as `prices.yaml` has it; None = the list price counts.
+    """
+
+    model: Model
+    list_provider: str | None = None
+    sold_as: Mapping[str, str] = field(default_factory=dict)
+    price: Mapping[str, Any] | None = None
+
+    @property
+    def retired(self) -> bool:
+        """Nobody sells it any more; its successor serves it."""
+        return not self.model.offerings
+
+
+def serving(entries: Mapping[str, Entry], model_id: str) -> Entry:
+    """The entry that serves a model: itself, or the first successor that is sold."""
+    entry = entries[model_id]
+    while entry.retired and entry.model.successor:
+        entry = entries[entry.model.successor]
+    return entry

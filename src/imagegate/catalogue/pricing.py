@@ -1,0 +1,228 @@
+"""All arithmetic of prices: pure, in whole tokens and exact fractions, never in floats.
+
+A price table has cells by size and quality; either may be open. For sizes that no cell names there may be a
+rule by the megapixel (1,048,576 px). USD become tokens in one place, and only when prices are seeded.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+from imagegate.catalogue.entries import Entry
+from imagegate.domain import Offering, Quote, Size
+from imagegate.errors import InvalidRequest, OperatorError, Unpriced
+from imagegate.settings import Settings
+
+MEGAPIXEL = 1_048_576
+MAX_TOKENS = 10**12
+Cell = tuple[Size | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class PerMegapixel:
+    """The first megapixel, in full or in part, and each further one. `round_up_mp`: a begun one counts."""
+
+    first_tokens: int
+    extra_tokens: int
+    round_up_mp: bool = False
+    minimum_tokens: int = 0
+
+    def tokens_for(self, size: Size) -> Fraction:
+        megapixels = Fraction(size.area_px, MEGAPIXEL)
+        if self.round_up_mp:
+            megapixels = Fraction(ceil(megapixels))
+        first, extra = min(megapixels, Fraction(1)), max(megapixels - 1, Fraction(0))
+        return max(self.first_tokens * first + self.extra_tokens * extra, Fraction(self.minimum_tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A price table: tokens for one image. unit: what the price goes by, `image` or `megapixel`."""
+
+    cells: Mapping[Cell, int] = field(default_factory=dict)
+    per_megapixel: PerMegapixel | None = None
+    unit: str = "image"
+
+    def to_json(self) -> dict[str, Any]:
+        rule = self.per_megapixel
+        return {
+            "unit": self.unit,
+            "cells": [
+                {"size": str(size) if size else None, "quality": quality, "tokens": tokens}
+                for (size, quality), tokens in self.cells.items()
+            ],
+            "per_megapixel": {
+                "first_tokens": rule.first_tokens,
+                "extra_tokens": rule.extra_tokens,
+                "round_up_mp": rule.round_up_mp,
+                "minimum_tokens": rule.minimum_tokens,
+            }
+            if rule
+            else None,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Terms":
+        rule = value.get("per_megapixel")
+        return cls(
+            cells={(parse_size(c["size"]), c["quality"]): c["tokens"] for c in value["cells"]},
+            per_megapixel=PerMegapixel(**rule) if rule else None,
+            unit=value["unit"],
+        )
+
+
+def parse_size(text: str | None) -> Size | None:
+    if text is None:
+        return None
+    size = Size.parse(text)
+    if size is None:
+        raise ValueError(f"{text!r} is not a size")
+    return size
+
+
+def quote(terms: Terms, *, model: str, price_version: int, size: Size, quality: str | None, n: int) -> Quote:
+    """The exact price of one request. Raises Unpriced; InvalidRequest for a size above the largest priced."""
+    tokens = find_tokens(terms, size, quality)
+    if tokens is None:
+        listed = [s for s, _ in sized(terms, quality)]
+        if not listed:
+            raise Unpriced(
+                f"{model} has no price for this quality, so it cannot be used. Nothing was charged."
+            )
+        largest = max(listed, key=lambda s: s.area_px)
+        raise InvalidRequest(
+            f"{model} is priced up to {largest}; ask for a size of at most {largest.area_px} pixels.",
+            param="size",
+        )
+    return Quote(
+        model=model,
+        price_version=price_version,
+        image_tokens=tokens,
+        n=n,
+        size=size,
+        quality=quality,
+        unit=terms.unit,
+    )
+
+
+def find_tokens(terms: Terms, size: Size, quality: str | None) -> Fraction | None:
+    """The cell that fits best, else the megapixel rule, else the smallest listed size that is large enough."""
+    for cell in ((size, quality), (size, None), (None, quality), (None, None)):
+        if cell in terms.cells:
+            return Fraction(terms.cells[cell])
+    if terms.per_megapixel:
+        return terms.per_megapixel.tokens_for(size)
+    # Of two sizes of one area the dearer counts: never below what it may cost.
+    covering = [(s.area_px, -tokens) for s, tokens in sized(terms, quality) if s.area_px >= size.area_px]
+    return Fraction(-min(covering)[1]) if covering else None
+
+
+def sized(terms: Terms, quality: str | None) -> Iterator[tuple[Size, int]]:
+    """The sizes listed for a quality; a price for just this quality goes before one for all."""
+    for (size, its_quality), tokens in terms.cells.items():
+        if size and (its_quality == quality or (its_quality is None and (size, quality) not in terms.cells)):
+            yield size, tokens
+
+
+def with_price(terms: Terms | None, size: Size | None, quality: str | None, tokens: int) -> Terms:
+    """A copy with one price set. Neither size nor quality: one price for every picture.
+
+    A price for a size alone replaces that size at every quality, and one for a quality alone that quality at
+    every size: the cells that would hide it go. Raises OperatorError when tokens are out of range.
+    """
+    if isinstance(tokens, bool) or not 0 <= tokens <= MAX_TOKENS:
+        raise OperatorError(f"A price is a whole number of tokens from 0 to {MAX_TOKENS}.")
+    if terms is None or (size is None and quality is None):
+        return Terms({(size, quality): tokens})
+    kept = {
+        (s, q): price
+        for (s, q), price in terms.cells.items()
+        if not (size in (None, s) and quality in (None, q))
+    }
+    return Terms({**kept, (size, quality): tokens}, terms.per_megapixel, terms.unit)
+
+
+def tokens_from_usd(usd: Decimal, settings: Settings) -> int:
+    """USD to whole tokens, rounded up: × rate × (1 + markup) × tokens per unit of the currency."""
+    return ceil(Fraction(usd) * tokens_per_usd(settings))
+
+
+def tokens_per_usd(settings: Settings) -> Fraction:
+    rate = Fraction(settings.currency_per_usd) if settings.currency_per_usd else Fraction(1)
+    return rate * (1 + Fraction(settings.markup_percent) / 100) * settings.tokens_per_currency_unit
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultPrice:
+    """What a model costs until an operator says otherwise. `rate`: tokens per USD, where converted."""
+
+    terms: Terms
+    source: str
+    source_date: str | None
+    rate: Fraction | None
+
+
+def default_terms(entry: Entry, settings: Settings) -> DefaultPrice | None:
+    """Our own price by decision; else the creator's list price; else the dearest offering's. None = unpriced.
+
+    A retired model without a price by decision has none here: it costs what its successor costs.
+    """
+    if entry.price:
+        ours = terms_from(entry.price.get("tokens"), entry.price.get("megapixel_tokens"), int)
+        return DefaultPrice(ours, entry.price["source"], entry.price.get("date"), None)
+    offers = [(o, terms) for o in entry.model.offerings if (terms := list_terms(o, settings))]
+    if not offers:
+        return None
+    own = [offer for offer in offers if offer[0].provider == entry.list_provider]
+    offering, terms = own[0] if own else max(offers, key=lambda offer: dearness(entry, offer[1]))
+    cost = offering.cost or {}
+    kind = "estimate from" if cost.get("estimate") else "list price of"
+    return DefaultPrice(
+        terms, f"{kind} {offering.provider}: {cost['source']}", cost.get("date"), tokens_per_usd(settings)
+    )
+
+
+def list_terms(offering: Offering, settings: Settings) -> Terms | None:
+    """An offering's cost as a price; None when it is not known per image."""
+    cost = offering.cost or {}
+    if "usd" not in cost and "megapixel_usd" not in cost:
+        return None
+    return terms_from(cost.get("usd"), cost.get("megapixel_usd"), lambda usd: tokens_from_usd(usd, settings))
+
+
+def dearness(entry: Entry, terms: Terms) -> tuple[Fraction, Fraction]:
+    """For comparing: the price at the usual size, then at four times its area."""
+    usual, quality = entry.model.default_size, entry.model.default_quality
+    double = Size(usual.width_px * 2, usual.height_px * 2)
+    first, second = (find_tokens(terms, size, quality) or Fraction(0) for size in (usual, double))
+    return first, second
+
+
+def terms_from(grid: Any, megapixel: Mapping[str, Any] | None, tokens: Callable[[Any], int]) -> Terms:
+    """The catalogue's way of writing prices, as terms. grid: one number, or by size, by quality, or both."""
+    rule = None
+    if megapixel:
+        rule = PerMegapixel(
+            first_tokens=tokens(megapixel["first"]),
+            extra_tokens=tokens(megapixel["extra"]),
+            round_up_mp=megapixel["round_up"],
+            minimum_tokens=tokens(megapixel.get("minimum", 0)),
+        )
+    cells = {cell: tokens(number) for cell, number in cells_of(grid)}
+    return Terms(cells, rule, "megapixel" if rule else "image")
+
+
+def cells_of(grid: Any) -> Iterator[tuple[Cell, Any]]:
+    if not isinstance(grid, Mapping):
+        if grid is not None:
+            yield (None, None), grid
+        return
+    for key, inner in grid.items():
+        size = Size.parse(key)
+        if isinstance(inner, Mapping):
+            yield from (((size, quality), number) for quality, number in inner.items())
+        else:
+            yield (size, None if size else key), inner

@@ -1,0 +1,41 @@
+"""Prices, appended and never overwritten, and the counters that tell every process its copy is old."""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Integer,
+    Numeric,
+    Table,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from imagegate.db.base import metadata
+
+prices = Table(
+    "prices",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("terms", JSONB(none_as_null=True), comment="NULL: from here on the model has no price"),
+    Column("source", Text, nullable=False),
+    Column("source_date", Date),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("rate", Numeric, comment="tokens per USD, where USD were converted"),
+    Column("valid_from", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("version >= 1", name="version"),
+    CheckConstraint("jsonb_typeof(terms) = 'object'", name="terms"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("name", Text, primary_key=True, comment="which configuration: prices, models, providers …"),
+    Column("n", BigInteger, nullable=False, comment="counts its changes"),
+)

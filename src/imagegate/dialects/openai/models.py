@@ -1,0 +1,60 @@
+"""A model as `GET /v1/models` shows it: OpenAI's four fields, then sizes, prices and what it can do."""
+
+from decimal import Decimal
+from typing import Any
+
+from imagegate.catalogue.prices import Price
+from imagegate.domain import Model
+from imagegate.errors import Unpriced
+from imagegate.services import Services
+
+
+def model_object(services: Services, model: Model, env: str) -> dict[str, Any]:
+    """`available`: a provider that sells it is configured, and it has a price."""
+    pricing = pricing_of(services, model)
+    offerings = services.catalogue.shelf(env).get(model.id, ())
+    providers = [o.provider for o in offerings if o.provider in services.credentials]
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": model.created,
+        "owned_by": model.creator,
+        "shutdown_date": model.shutdown_date,
+        "successor": model.successor,
+        "aliases": [model.name, *model.aliases],
+        "available": bool(providers) and pricing is not None,
+        "providers": providers,
+        "operations": list(model.operations),
+        "sizes": [str(size) for size in model.sizes],
+        "default_size": str(model.default_size),
+        "qualities": list(model.qualities),
+        "default_quality": model.default_quality,
+        "max_prompt_chars": model.max_prompt_chars,
+        "pricing": pricing,
+    }
+
+
+def pricing_of(services: Services, model: Model) -> dict[str, Any] | None:
+    """None = unpriced: it refuses."""
+    try:
+        price = services.prices.find(model, services.catalogue)
+    except Unpriced:
+        return None
+    per_unit = services.settings.tokens_per_currency_unit
+    terms = price.terms.to_json() if price.terms else {"cells": [], "per_megapixel": None, "unit": "image"}
+    for cell in terms["cells"]:
+        cell["price"] = float(Decimal(cell["tokens"]) / per_unit)
+    return {
+        "currency": services.settings.currency,
+        "tokens_per_currency_unit": per_unit,
+        "version": price.version,
+        "valid_from": valid_from(price),
+        "source": price.source,
+        "unit": terms["unit"],
+        "prices": terms["cells"],
+        "per_megapixel": terms["per_megapixel"],
+    }
+
+
+def valid_from(price: Price) -> int:
+    return int(price.valid_from.timestamp())

@@ -1,0 +1,139 @@
+"""A generation in OpenAI's shape, with what imagegate adds under `metadata` and in headers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from imagegate.domain import Attempt, Generation, Image
+from imagegate.settings import Settings
+
+B64_ONLY = ("gpt-image", "chatgpt-image")
+
+
+def wants(generation: Generation) -> tuple[bool, bool]:
+    """Whether the answer carries url and b64_json. Said → obeyed; GPT Image models → b64_json; others → both."""
+    said = generation.request.get("response_format")
+    if said is not None:
+        return said == "url", said == "b64_json"
+    name = generation.model.partition("/")[2]
+    return not name.startswith(B64_ONLY), True
+
+
+def generation_reply(generation: Generation, urls: Sequence[str], settings: Settings) -> Response:
+    """The answer to a generation that has just been made. Megabytes of base64 are joined once, never parsed."""
+    with_url, with_b64 = wants(generation)
+    parts: list[bytes] = [b'{"created":%d,"data":[' % int(generation.created_at.timestamp())]
+    for index, (image, url) in enumerate(zip(generation.images, urls, strict=True)):
+        parts.append(b"," if index else b"")
+        parts.extend(_item(image, url if with_url else None, with_b64))
+    tail = to_json(described(generation, settings))
+    parts += [b"],", tail[1:]]
+    return Response(b"".join(parts), media_type="application/json", headers=headers_for(generation))
+
+
+def _item(image: Image, url: str | None, with_b64: bool) -> list[bytes]:
+    rest: dict[str, Any] = {"url": url} if url else {}
+    if image.revised_prompt:
+        rest["revised_prompt"] = image.revised_prompt
+    if not with_b64:
+        return [to_json(rest)]
+    b64 = image.b64 if image.b64 is not None else b""
+    tail = to_json(rest)[1:]
+    raw = b64.encode("ascii") if isinstance(b64, str) else b64
+    return [b'{"b64_json":"', raw, b'",' if rest else b'"', tail]
+
+
+def described(generation: Generation, settings: Settings) -> dict[str, Any]:
+    """What stands beside `created` and `data`."""
+    first = generation.images[0]
+    said = generation.request
+    body: dict[str, Any] = {
+        "size": str(first.size),
+        "quality": generation.quote.get("quality"),
+        "background": said.get("background"),
+        "output_format": first.mime.partition("/")[2],
+    }
+    if generation.usage and "total_tokens" in generation.usage:
+        body["usage"] = generation.usage
+    return {k: v for k, v in body.items() if v is not None} | {"metadata": metadata(generation, settings)}
+
+
+def metadata(generation: Generation, settings: Settings) -> dict[str, Any]:
+    served = serving_attempt(generation)
+    return {
+        "id": generation.public_id,
+        "model": generation.model,
+        "executed_model": served.upstream_model if served else None,
+        "provider": served.provider if served else None,
+        "attempts": [attempt_json(attempt) for attempt in generation.attempts],
+        "charged_tokens": generation.charged_tokens,
+        "cost": generation.charged_tokens / settings.tokens_per_currency_unit,
+        "currency": settings.currency,
+        "balance_tokens": generation.balance_tokens,
+        "price_version": generation.quote.get("price_version"),
+        "parameters": {
+            r.name: {"treatment": r.treatment, **({"detail": r.detail} if r.detail else {})}
+            for r in generation.receipts
+        },
+        "provenance": "re-encoded by the gateway" if generation.images[0].reencoded else "as the provider made it",
+    }
+
+
+def attempt_json(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "provider": attempt.provider,
+        "model": attempt.upstream_model,
+        "class": attempt.outcome,
+        "images": attempt.images,
+        "ms": attempt.ms,
+        "upstream_id": attempt.upstream_id,
+        "detail": attempt.detail,
+    }
+
+
+def serving_attempt(generation: Generation) -> Attempt | None:
+    return next((a for a in generation.attempts if a.outcome == "DELIVERED"), None)
+
+
+def headers_for(generation: Generation) -> dict[str, str]:
+    served = serving_attempt(generation)
+    headers = {
+        "x-imagegate-generation-id": generation.public_id,
+        "x-imagegate-provider": served.provider if served else "",
+        "x-imagegate-model": generation.model,
+        "x-imagegate-attempts": str(len(generation.attempts)),
+        "x-imagegate-charged-tokens": str(generation.charged_tokens),
+    }
+    asked = int(generation.quote.get("n", 1))
+    if len(generation.images) != asked:
+        headers["x-images-requested"] = str(asked)
+    return headers
+
+
+def generation_object(generation: Generation, urls: Sequence[str], settings: Settings) -> dict[str, Any]:
+    """`GET /v1/images/generations/{id}`: a status, and once completed the answer's fields with fresh links."""
+    failed = generation.status in ("failed", "cancelled")
+    error = {"code": generation.error_code, "message": generation.error_message} if failed else None
+    expiries = [image.expires_at for image in generation.images if image.expires_at]
+    body: dict[str, Any] = {
+        "id": generation.public_id,
+        "object": "image.generation",
+        "status": generation.status,
+        "created_at": int(generation.created_at.timestamp()),
+        "completed_at": int(generation.completed_at.timestamp()) if generation.completed_at else None,
+        "expires_at": int(min(expiries).timestamp()) if expiries else None,
+        "model": generation.model,
+        "charged_tokens": generation.charged_tokens,
+        "error": error,
+    }
+    if generation.images:
+        revised = [image.revised_prompt for image in generation.images]
+        body["created"] = body["created_at"]
+        body["data"] = [
+            {"url": url, **({"revised_prompt": text} if text else {})} for url, text in zip(urls, revised, strict=True)
+        ]
+        body |= described(generation, settings)
+    return body
+

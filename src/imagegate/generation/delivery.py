@@ -1,0 +1,156 @@
+"""From what a provider gave to durable bytes: decode, probe, fit, checksum, store."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import pybase64
+
+from imagegate.domain import Candidate, Image, Output, ProviderImage, Reservation, Size
+from imagegate.errors import BilledInvalid
+from imagegate.media import images
+from imagegate.services import Services
+
+INLINE_BYTES = 96 * 1024
+"""Below this an image that needs no conversion is read on the event loop: a thread costs more than the work."""
+
+EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif"}
+
+
+class Unusable(Exception):
+    """The bytes are no picture. The provider may have billed them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    data: bytes
+    b64: str | bytes | None
+    sha256: bytes
+    mime: str
+    size: Size
+    reencoded: bool
+
+
+def object_name(reservation: Reservation, idx: int, sha256: bytes, mime: str) -> str:
+    who = reservation.principal
+    folder = f"{who.account_id.hex}/{who.env}/{reservation.generation_id.hex}/{reservation.epoch}"
+    return f"{folder}/{idx}-{sha256.hex()}.{EXTENSIONS[mime]}"
+
+
+async def deliver(
+    services: Services,
+    reservation: Reservation,
+    candidate: Candidate,
+    made: ProviderImage,
+    next_idx: Callable[[], int],
+) -> Image:
+    """Make one image durable. Raises BilledInvalid (no usable picture), StorageUnavailable, Overloaded."""
+    provider = candidate.offering.provider
+    if made.url is not None:
+        made = await _fetched(services, reservation, candidate, made.url)
+    try:
+        prepared = await _prepare(services, made, candidate.fit.output)
+    except Unusable as error:
+        raise BilledInvalid(provider, f"sent an image that cannot be used: {error}") from None
+    idx = next_idx()
+    name = object_name(reservation, idx, prepared.sha256, prepared.mime)
+    await services.store.put(name, prepared.data)
+    return Image(
+        object=name,
+        sha256=prepared.sha256,
+        bytes=len(prepared.data),
+        size=prepared.size,
+        mime=prepared.mime,
+        revised_prompt=made.revised_prompt,
+        b64=prepared.b64,
+        reencoded=prepared.reencoded,
+    )
+
+
+async def _fetched(services: Services, reservation: Reservation, candidate: Candidate, url: str) -> ProviderImage:
+    left_s = reservation.deadline - asyncio.get_running_loop().time()
+    data = await services.outbound.fetch(
+        url,
+        trusted_hosts=candidate.credential.trusted_hosts,
+        timeout_s=max(left_s, 0.1),
+        max_bytes=images.MAX_BYTES,
+        provider=candidate.offering.provider,
+    )
+    return ProviderImage(data=data)
+
+
+async def _prepare(services: Services, made: ProviderImage, output: Output) -> Prepared:
+    weight = len(made.data or made.b64 or b"")
+    if weight > INLINE_BYTES:
+        return await services.pool.run(prepare, made, output)
+    data = decoded(made)
+    probe = probed(data)
+    if needs_conversion(probe, output):
+        return await services.pool.run(prepare, made, output)
+    return packed(data, probe, reusable(made), output)
+
+
+def prepare(made: ProviderImage, output: Output) -> Prepared:
+    """Blocking. Raises Unusable."""
+    data = decoded(made)
+    probe = probed(data)
+    if not needs_conversion(probe, output):
+        return packed(data, probe, reusable(made), output)
+    try:
+        data = images.convert(data, size=output.size, format=output.format, compression=output.compression)
+    except images.NotAnImage as error:
+        raise Unusable(str(error)) from None
+    return packed(data, probed(data), None, output, reencoded=True)
+
+
+def decoded(made: ProviderImage) -> bytes:
+    if made.data is not None:
+        return made.data
+    try:
+        text = made.b64 or b""
+        raw = text.encode("ascii") if isinstance(text, str) else text
+        if b"-" in raw[:4096] or b"_" in raw[:4096]:
+            return pybase64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4))
+        return pybase64.b64decode(raw, validate=True)
+    except ValueError:
+        raise Unusable("its base64 is broken") from None
+
+
+def probed(data: bytes) -> images.Probe:
+    try:
+        return images.probe(data)
+    except images.NotAnImage as error:
+        raise Unusable(str(error)) from None
+
+
+def needs_conversion(probe: images.Probe, output: Output) -> bool:
+    return (
+        (output.size is not None and output.size != probe.size)
+        or (output.format is not None and output.format != probe.format)
+        or output.compression is not None
+    )
+
+
+def reusable(made: ProviderImage) -> str | bytes | None:
+    """The provider's own base64, where it is in the standard alphabet and padded."""
+    b64 = made.b64
+    if not b64 or len(b64) % 4:
+        return None
+    raw = b64[:4096].encode() if isinstance(b64, str) else b64[:4096]
+    return None if b"-" in raw or b"_" in raw else b64
+
+
+def packed(
+    data: bytes, probe: images.Probe, b64: str | bytes | None, output: Output, *, reencoded: bool = False
+) -> Prepared:
+    if not output.b64:
+        b64 = None
+    elif b64 is None:
+        b64 = pybase64.b64encode(data)
+    return Prepared(data, b64, hashlib.sha256(data).digest(), probe.mime, probe.size, reencoded)
+
+
+def generation_prefix(account_id: UUID, env: str, generation_id: UUID, epoch: int) -> str:
+    return f"{account_id.hex}/{env}/{generation_id.hex}/{epoch}/"

@@ -1,0 +1,215 @@
+"""Asks the candidates for the images that are still missing, classifies every answer, and falls back.
+
+The only layer that tries again: at most two attempts at one candidate, and only where the provider certainly
+billed nothing.
+"""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+import structlog
+
+from imagegate.domain import Attempt, Candidate, Image, Plan, ProviderCall, ProviderResult, Reservation
+from imagegate.errors import (
+    AllProvidersFailed,
+    Ambiguous,
+    AttemptFailed,
+    BilledInvalid,
+    ContentRejected,
+    ImagegateError,
+    InvalidRequest,
+    NotSent,
+    RefusedUnbilled,
+    UpstreamTimeout,
+)
+from imagegate.generation.delivery import deliver
+from imagegate.services import Services
+
+log = structlog.get_logger()
+
+ATTEMPTS_A_CANDIDATE = 2
+LONGEST_WAIT_S = 5.0
+
+
+@dataclass(slots=True)
+class Execution:
+    """What came of it so far. `ended` counts images that nobody else may be asked for."""
+
+    images: list[Image] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    errors: list[ImagegateError] = field(default_factory=list)
+    usage: dict[str, Any] = field(default_factory=dict)
+    ended: int = 0
+    served: Candidate | None = None
+    _idx: int = -1
+
+    def next_idx(self) -> int:
+        self._idx += 1
+        return self._idx
+
+    def failure(self, public_id: str) -> ImagegateError:
+        """Why there is no image: a refusal before a doubt, a doubt before the rest."""
+        for kind in (ContentRejected, Ambiguous, InvalidRequest):
+            for error in self.errors:
+                if isinstance(error, kind):
+                    return _told(error, public_id)
+        named = "; ".join(str(error) for error in self.errors) or "the deadline passed before one could be asked"
+        return AllProvidersFailed(f"No provider made the image: {named}. Nothing was charged for {public_id}.")
+
+    @property
+    def outcome(self) -> str:
+        """`lost` when nobody can have billed anything, so that the request may run again; else `final`."""
+        return "lost" if all(isinstance(e, NotSent | RefusedUnbilled) for e in self.errors) else "final"
+
+
+def _told(error: ImagegateError, public_id: str) -> ImagegateError:
+    if isinstance(error, Ambiguous):
+        return UpstreamTimeout(
+            f"It cannot be known whether an image was made: {error}. Nobody else was asked and nothing was charged "
+            f"for {public_id}."
+        )
+    return error
+
+
+async def execute(services: Services, reservation: Reservation, plan: Plan, prompt: str) -> Execution:
+    """Raises StorageUnavailable and Overloaded; what providers did wrong is in the answer."""
+    run = Execution()
+    for candidate in plan.candidates:
+        missing = plan.quote.n - len(run.images) - run.ended
+        if missing <= 0 or _left_s(reservation) <= 0:
+            break
+        calls = [_ask(services, reservation, candidate, prompt, k, run) for k in split(missing, candidate)]
+        if len(calls) == 1:
+            await calls[0]
+        else:
+            async with asyncio.TaskGroup() as group:
+                for call in calls:
+                    group.create_task(call)
+    return run
+
+
+def split(images: int, candidate: Candidate) -> Sequence[int]:
+    """5 images at an offering that makes 2 a call → 2, 2, 1."""
+    most = candidate.offering.max_n
+    return [min(most, images - done) for done in range(0, images, most)]
+
+
+def _left_s(reservation: Reservation) -> float:
+    return reservation.deadline - asyncio.get_running_loop().time()
+
+
+async def _ask(
+    services: Services, reservation: Reservation, candidate: Candidate, prompt: str, images: int, run: Execution
+) -> None:
+    """One call's worth of images from one candidate, with a second attempt where the provider was only busy."""
+    for attempt in range(1, ATTEMPTS_A_CANDIDATE + 1):
+        error = await _attempt(services, reservation, candidate, prompt, images, run)
+        if error is None:
+            run.served = candidate
+            return
+        run.errors.append(error)
+        if not isinstance(error, NotSent | RefusedUnbilled):
+            run.ended += images
+            return
+        wait_s = _wait_s(error, attempt)
+        if wait_s is None or wait_s >= _left_s(reservation):
+            return
+        await asyncio.sleep(wait_s)
+
+
+def _wait_s(error: NotSent | RefusedUnbilled, attempt: int) -> float | None:
+    """Seconds until the same candidate may be asked again; None = not at all."""
+    busy = isinstance(error, NotSent) or error.busy
+    if not busy or attempt == ATTEMPTS_A_CANDIDATE or (error.wait_s or 0) > LONGEST_WAIT_S:
+        return None
+    return error.wait_s if error.wait_s is not None else random.uniform(0, 0.5)  # noqa: S311 jitter
+
+
+async def _attempt(
+    services: Services, reservation: Reservation, candidate: Candidate, prompt: str, images: int, run: Execution
+) -> ImagegateError | None:
+    """None when at least one image was delivered; then those that are missing stay missing."""
+    seq, started_at, started = len(run.attempts), datetime.now(UTC), monotonic()
+    run.attempts.append(_record(seq, candidate, "IN_FLIGHT", 0, started_at, 0))
+    error: ImagegateError | None = None
+    result: ProviderResult | None = None
+    before = len(run.images)
+    try:
+        call = call_for(candidate, prompt, images, _left_s(reservation))
+        result = await services.adapters[candidate.offering.provider].generate(call)
+        error = await _deliver_all(services, reservation, candidate, result, run)
+    except (AttemptFailed, ContentRejected, InvalidRequest) as failed:
+        error = failed
+    delivered = len(run.images) - before
+    outcome = "DELIVERED" if error is None else getattr(error, "outcome", "REJECTED")
+    ms = round((monotonic() - started) * 1000)
+    told = Attempt(
+        seq,
+        candidate.offering.provider,
+        candidate.offering.upstream_model,
+        outcome,
+        delivered,
+        started_at,
+        ms,
+        detail=None if error is None else error.message[:500],
+        upstream_id=result.upstream_id if result else getattr(error, "upstream_id", None),
+        cost_usd=result.cost_usd if result else None,
+    )
+    run.attempts[seq] = told
+    if error is not None:
+        log.info("attempt_failed", provider=told.provider, outcome=outcome, ms=ms)
+    return error
+
+
+async def _deliver_all(
+    services: Services, reservation: Reservation, candidate: Candidate, result: ProviderResult, run: Execution
+) -> ImagegateError | None:
+    """Every usable image is delivered. An error only when none of them is."""
+    add_usage(run.usage, result.usage or {})
+    before = len(run.images)
+    invalid: BilledInvalid | None = None
+    for made in result.images:
+        try:
+            run.images.append(await deliver(services, reservation, candidate, made, run.next_idx))
+        except BilledInvalid as error:
+            invalid = error
+    if len(run.images) > before:
+        return None
+    return invalid or BilledInvalid(candidate.offering.provider, "answered without an image")
+
+
+def call_for(candidate: Candidate, prompt: str, images: int, left_s: float) -> ProviderCall:
+    fit, credential = candidate.fit, candidate.credential
+    return ProviderCall(
+        upstream_model=candidate.offering.upstream_model,
+        prompt=prompt,
+        n=images,
+        size=fit.size,
+        base_url=credential.base_url,
+        deadline_s=max(left_s, 0.001),
+        api_key=credential.api_key,
+        trusted_hosts=credential.trusted_hosts,
+        quality=fit.quality,
+        format=fit.format,
+        fields=fit.fields,
+    )
+
+
+def _record(seq: int, candidate: Candidate, outcome: str, images: int, at: datetime, ms: int) -> Attempt:
+    return Attempt(seq, candidate.offering.provider, candidate.offering.upstream_model, outcome, images, at, ms)
+
+
+def add_usage(total: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add whole numbers field by field, also one level down; other values are kept as they came first."""
+    for name, value in more.items():
+        if isinstance(value, Mapping):
+            add_usage(total.setdefault(name, {}), value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            total[name] = total.get(name, 0) + value
+        else:
+            total.setdefault(name, value)

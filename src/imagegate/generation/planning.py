@@ -1,0 +1,60 @@
+"""Plans a request, purely: which model, at what price, drawn by whom and in which order."""
+
+from collections.abc import Mapping
+
+from imagegate.catalogue.catalogue import Catalogue
+from imagegate.catalogue.prices import PriceBook
+from imagegate.domain import Candidate, Credential, GenerationRequest, Model, Offering, Plan, Size
+from imagegate.errors import InvalidRequest, NoProvider
+from imagegate.generation import fitting
+
+
+def plan(
+    request: GenerationRequest,
+    env: str,
+    *,
+    catalogue: Catalogue,
+    prices: PriceBook,
+    credentials: Mapping[str, Credential],
+    default_model: str,
+) -> Plan:
+    """Raises UnknownModel, InvalidRequest, Unpriced, NoProvider. Nothing is asked of anybody."""
+    match = catalogue.find(request.model or default_model)
+    model = match.model
+    size = request.size or model.default_size
+    check(request, model, size)
+    quality = fitting.resolve_quality(model, request.quality)
+    price = prices.find(model, catalogue)
+    quote = price.quote(model=model.id, size=size, quality=quality, n=request.n)
+    offerings = [
+        offering
+        for offering in catalogue.shelf(env).get(model.id, ())
+        if match.forced_provider is None or match.forced_provider in offering.sells_as
+    ]
+    candidates = tuple(
+        Candidate(offering, credentials[offering.provider], fitting.fit(request, model, offering, size, quality))
+        for offering in offerings
+        if offering.provider in credentials
+    )
+    if not candidates:
+        raise NoProvider(_nobody(model, offerings))
+    return Plan(model, quote, candidates)
+
+
+def check(request: GenerationRequest, model: Model, size: Size) -> None:
+    """What no offering of the model could do. Raises InvalidRequest."""
+    most = model.max_prompt_chars
+    if most is not None and len(request.prompt) > most:
+        text = f"The prompt has {len(request.prompt)} characters; {model.id} takes at most {most}."
+        raise InvalidRequest(text, code="string_too_long", param="prompt")
+    if max(size.width_px, size.height_px) > fitting.MAX_EDGE_PX:
+        text = f"An edge is at most {fitting.MAX_EDGE_PX} pixels."
+        raise InvalidRequest(text, code="invalid_value", param="size")
+
+
+def _nobody(model: Model, offerings: list[Offering]) -> str:
+    names = sorted({offering.provider for offering in offerings})
+    if not names:
+        return f"No provider of {model.id} can be reached through this gateway yet. Nothing was held."
+    keys = " or ".join(f"IMAGEGATE_{name.upper()}_API_KEY" for name in names)
+    return f"{model.id} needs a provider that is not configured here: the operator sets {keys}. Nothing was held."

@@ -1,0 +1,214 @@
+"""A generation as rows of the database, and back."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from imagegate.domain import (
+    Attempt,
+    Candidate,
+    Generation,
+    GenerationRequest,
+    Image,
+    ParameterReceipt,
+    Plan,
+    Principal,
+    Reservation,
+    Size,
+)
+from imagegate.errors import ImagegateError, NotFound
+from imagegate.generation.execution import Execution
+from imagegate.ids import parse_public_id
+from imagegate.journal.tables import attempts, generations, images
+from imagegate.services import Services
+
+REQUEST_FIELDS = tuple(f.name for f in fields(GenerationRequest))
+STATUS = {"queued": "queued", "running": "in_progress", "in_doubt": "in_progress", "captured": "completed"}
+
+
+def open_row(services: Services, principal: Principal, request: GenerationRequest, plan: Plan) -> dict[str, Any]:
+    return {
+        "app_id": principal.app,
+        "worker_id": services.journal.worker_id,
+        "ttl_s": services.settings.deadline_s,
+        "model": plan.model.id,
+        "price_version": plan.quote.price_version,
+        "quote": quote_json(plan),
+        "request": request_json(request),
+    }
+
+
+def request_json(request: GenerationRequest) -> dict[str, Any]:
+    """What was said, and nothing that was not."""
+    said = {name: getattr(request, name) for name in REQUEST_FIELDS}
+    said["size"] = str(request.size) if request.size else None
+    return {name: value for name, value in said.items() if value not in (None, False, {})}
+
+
+def quote_json(plan: Plan) -> dict[str, Any]:
+    quote = plan.quote
+    return {
+        "unit": quote.unit,
+        "image_tokens": str(quote.image_tokens),
+        "n": quote.n,
+        "size": str(quote.size),
+        "quality": quote.quality,
+        "price_version": quote.price_version,
+    }
+
+
+def captured_row(plan: Plan, run: Execution) -> dict[str, Any]:
+    quote = plan.quote
+    billed = {"unit": quote.unit, "size": str(quote.size), "quality": quote.quality, "count": len(run.images)}
+    result = {"usage": run.usage or None, "parameters": receipts_json(served(plan, run).fit.receipts),
+              "reencoded": run.images[0].reencoded}
+    return {"billed": billed, "result": result, "answer_status": 200}
+
+
+def served(plan: Plan, run: Execution) -> Candidate:
+    """The candidate whose treatment of the parameters the caller is told."""
+    return run.served or plan.candidates[0]
+
+
+def voided_row(error: Exception) -> dict[str, Any]:
+    known = error if isinstance(error, ImagegateError) else ImagegateError("The gateway failed; this is a bug.")
+    return {"answer_status": known.status, "answer_code": known.code, "answer_message": known.message[:2000]}
+
+
+def receipts_json(receipts: Iterable[ParameterReceipt]) -> dict[str, Any]:
+    return {
+        r.name: {"treatment": r.treatment, "detail": r.detail} if r.detail else {"treatment": r.treatment}
+        for r in receipts
+    }
+
+
+def image_rows(made: Iterable[Image], keep_h: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "idx": idx,
+            "object": image.object,
+            "sha256": "\\x" + image.sha256.hex(),
+            "bytes": image.bytes,
+            "width_px": image.size.width_px,
+            "height_px": image.size.height_px,
+            "mime": image.mime,
+            "revised_prompt": image.revised_prompt,
+            "keep_h": keep_h,
+        }
+        for idx, image in enumerate(made)
+    ]
+
+
+def attempt_rows(made: Iterable[Attempt]) -> list[dict[str, Any]]:
+    return [
+        {
+            "seq": attempt.seq,
+            "provider": attempt.provider,
+            "offering": attempt.upstream_model,
+            "class": attempt.outcome,
+            "images": attempt.images,
+            "detail": attempt.detail,
+            "upstream_id": attempt.upstream_id,
+            "cost_usd": attempt.cost_usd,
+            "at_risk_usd": attempt.at_risk_usd,
+            "started_at": attempt.started_at,
+            "ms": attempt.ms,
+        }
+        for attempt in made
+    ]
+
+
+def completed(
+    reservation: Reservation, request: GenerationRequest, plan: Plan, run: Execution, charged: int, balance: int | None
+) -> Generation:
+    """The generation as the line has just made it, its images still in memory."""
+    return Generation(
+        id=reservation.generation_id,
+        status="completed",
+        created_at=reservation.created_at,
+        completed_at=datetime.now(UTC),
+        model=plan.model.id,
+        request=request_json(request),
+        quote=quote_json(plan),
+        images=tuple(run.images),
+        attempts=tuple(run.attempts),
+        charged_tokens=charged,
+        balance_tokens=balance,
+        usage=run.usage or None,
+        receipts=served(plan, run).fit.receipts,
+    )
+
+
+async def get_generation(connection: AsyncConnection, principal: Principal, public_id: str) -> Generation:
+    """The caller's own generation. Raises NotFound, with one text for absent and foreign ones."""
+    generation_id = parse_public_id("gen", public_id)
+    owner = (principal.account_id, principal.env, generation_id)
+    key = (generations.c.account_id, generations.c.env, generations.c.id)
+    query = select(generations).where(*(column == value for column, value in zip(key, owner, strict=True)))
+    row = (await connection.execute(query)).one_or_none() if generation_id else None
+    if row is None:
+        raise NotFound("There is no such generation.")
+    stored = (await connection.execute(_of(images, row).order_by(images.c.idx))).all()
+    tried = (await connection.execute(_of(attempts, row).order_by(attempts.c.epoch, attempts.c.seq))).all()
+    return from_rows(row, stored, tried)
+
+
+def _of(table: Any, row: Any) -> Any:
+    return select(table).where(
+        table.c.account_id == row.account_id, table.c.env == row.env, table.c.generation_id == row.id
+    )
+
+
+def from_rows(row: Any, stored: Sequence[Any], tried: Sequence[Any]) -> Generation:
+    result = row.result or {}
+    receipts = result.get("parameters") or {}
+    cancelled = row.answer_code == "cancelled"
+    return Generation(
+        id=row.id,
+        status=STATUS.get(row.state, "cancelled" if cancelled else "failed"),
+        created_at=row.created_at,
+        completed_at=row.settled_at,
+        model=row.model,
+        request=row.request,
+        quote=row.quote,
+        images=tuple(image_from(image, result) for image in stored),
+        attempts=tuple(attempt_from(attempt) for attempt in tried),
+        charged_tokens=row.charged_tokens,
+        usage=result.get("usage"),
+        receipts=tuple(ParameterReceipt(n, r["treatment"], r.get("detail")) for n, r in receipts.items()),
+        error_code=row.answer_code,
+        error_message=row.answer_message,
+    )
+
+
+def image_from(row: Any, result: Mapping[str, Any]) -> Image:
+    return Image(
+        object=row.object,
+        sha256=row.sha256,
+        bytes=row.bytes,
+        size=Size(row.width_px, row.height_px),
+        mime=row.mime,
+        revised_prompt=row.revised_prompt,
+        reencoded=bool(result.get("reencoded")),
+        expires_at=row.expires_at,
+    )
+
+
+def attempt_from(row: Any) -> Attempt:
+    return Attempt(
+        row.seq,
+        row.provider,
+        row.offering,
+        getattr(row, "class"),
+        row.images,
+        row.started_at,
+        row.ms,
+        row.detail,
+        row.upstream_id,
+        row.cost_usd,
+        row.at_risk_usd,
+    )

@@ -1,0 +1,86 @@
+"""The one door to the internet: `post_json` to configured hosts, `fetch` for every link out of an answer.
+
+No proxy of the environment is used, no cookie kept, no redirect of a creating call followed. Certificates are
+checked against certifi's list, or against what SSL_CERT_FILE or SSL_CERT_DIR names.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import httpx
+from pydantic_core import to_json
+
+from imagegate.outbound.client import MAX_ANSWER_BYTES, Answer, build_request, post_json
+from imagegate.outbound.fetching import fetch
+from imagegate.outbound.sessions import open_sessions
+
+__all__ = ["MAX_ANSWER_BYTES", "Answer", "Outbound", "open_outbound"]
+
+
+class Outbound:
+    """What adapters and delivery hold. Both calls raise an AttemptFailed that names the provider."""
+
+    def __init__(
+        self,
+        api: httpx.AsyncBaseTransport,
+        links: aiohttp.ClientSession,
+        *,
+        connect_s: float,
+        allow_private_hosts: frozenset[str],
+    ) -> None:
+        self._api = api
+        self._links = links
+        self._connect_s = connect_s
+        self._allowed = frozenset(host.lower() for host in allow_private_hosts)
+
+    async def post_json(
+        self,
+        url: str,
+        *,
+        body: Mapping[str, Any] | bytes,
+        headers: Mapping[str, str],
+        provider: str,
+        timeout_s: float,
+        max_bytes: int = MAX_ANSWER_BYTES,
+    ) -> Answer:
+        """POST a creating request once and read its answer, whatever its status.
+
+        timeout_s: for everything, from the first name look-up to the last byte. Raises NotSent when no byte
+        of the request left, RefusedUnbilled for a redirect, Ambiguous for every other end without an answer.
+        """
+        content = body if isinstance(body, bytes) else to_json(body)
+        request = await build_request(url, content, headers, provider=provider, connect_s=self._connect_s)
+        return await post_json(
+            self._api, request, provider=provider, timeout_s=timeout_s, max_bytes=max_bytes
+        )
+
+    async def fetch(
+        self, url: str, *, trusted_hosts: frozenset[str], timeout_s: float, max_bytes: int, provider: str
+    ) -> bytes:
+        """GET what an answer points at; without credentials, and from public addresses only.
+
+        trusted_hosts: `host` or `host:port` that the configuration vouches for; they may be private.
+        Raises BilledInvalid when the link is forbidden, dead or too large, Ambiguous when it is out of reach.
+        """
+        trusted = self._allowed | {host.lower() for host in trusted_hosts}
+        return await fetch(self._links, url, trusted, timeout_s, max_bytes, provider)
+
+
+@asynccontextmanager
+async def open_outbound(
+    *,
+    allow_private_hosts: frozenset[str] = frozenset(),
+    connections: int = 4096,
+    connect_s: float = 10.0,
+    api: httpx.AsyncBaseTransport | None = None,
+) -> AsyncIterator[Outbound]:
+    """Open both clients.
+
+    allow_private_hosts: `host` or `host:port` that every fetch may reach though it is private.
+    connections: of each client, to all hosts together; a call waits for one and connects in `connect_s`.
+    api: another transport for `post_json`, such as `httpx.MockTransport`.
+    """
+    async with open_sessions(connections=connections, connect_s=connect_s) as (transport, links):
+        yield Outbound(api or transport, links, connect_s=connect_s, allow_private_hosts=allow_private_hosts)

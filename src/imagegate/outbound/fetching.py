@@ -1,0 +1,88 @@
+"""Fetching what an answer points at: each hop is checked by `guard` and nothing secret is sent."""
+
+import asyncio
+from contextlib import suppress
+
+import aiohttp
+import httpx
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from imagegate.errors import Ambiguous, BilledInvalid
+from imagegate.outbound import guard
+from imagegate.outbound.client import USER_AGENT, declared_bytes
+
+MAX_REDIRECTS = 3
+REDIRECTS = (301, 302, 303, 307, 308)
+
+
+async def fetch(
+    session: aiohttp.ClientSession,
+    url: str,
+    trusted: frozenset[str],
+    timeout_s: float,
+    max_bytes: int,
+    provider: str,
+) -> bytes:
+    """Errors are raised without their cause: it would carry the link, which is a secret of its own."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await follow(session, guard.parse(url), trusted, max_bytes, provider)
+    except guard.Forbidden as error:
+        raise BilledInvalid(provider, str(error)) from None
+    except TimeoutError:
+        raise Ambiguous(provider, f"did not deliver the image it links to within {timeout_s:g} s") from None
+    except (aiohttp.ClientError, HttpProcessingError, OSError):
+        raise Ambiguous(provider, "links to an image that could not be fetched") from None
+
+
+async def follow(
+    session: aiohttp.ClientSession, url: httpx.URL, trusted: frozenset[str], max_bytes: int, provider: str
+) -> bytes:
+    for _ in range(1 + MAX_REDIRECTS):
+        async with await get(session, await guard.check(url, trusted)) as response:
+            if response.status in REDIRECTS and "Location" in response.headers:
+                url = guard.parse(response.headers["Location"], base=url)
+                continue
+            if response.status != 200:
+                raise status_error(provider, response.status)
+            return await read_image(response, max_bytes)
+    raise guard.Forbidden(f"gave a link that redirects more than {MAX_REDIRECTS} times")
+
+
+async def get(session: aiohttp.ClientSession, target: guard.Target) -> aiohttp.ClientResponse:
+    """Addresses come from the check, the names for TLS and `Host` from the link. A dead address is passed."""
+    headers = {"Host": target.netloc, "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
+    for url in target.urls[:-1]:
+        with suppress(aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            return await get_once(session, url, target.host, headers)
+    return await get_once(session, target.urls[-1], target.host, headers)
+
+
+async def get_once(
+    session: aiohttp.ClientSession, url: str, host: str, headers: dict[str, str]
+) -> aiohttp.ClientResponse:
+    """`encoded=True`: a signed link must arrive byte for byte."""
+    exact = URL(url, encoded=True)
+    return await session.get(exact, headers=headers, server_hostname=host, allow_redirects=False)
+
+
+def status_error(provider: str, status: int) -> BilledInvalid | Ambiguous:
+    detail = f"links to an image that answers {status}"
+    if status >= 500 or status in (408, 425, 429):
+        return Ambiguous(provider, detail)
+    return BilledInvalid(provider, detail)
+
+
+async def read_image(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    chunks, size = [], declared_bytes(response.headers)
+    if size <= max_bytes:
+        size = 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > max_bytes:
+                break
+            chunks.append(chunk)
+    if size > max_bytes:
+        raise guard.Forbidden(f"links to an image of more than {max_bytes} bytes")
+    return b"".join(chunks)

@@ -1,0 +1,220 @@
+"""Services: the frozen record of what is open while the process runs. The only place where things are constructed."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from time import monotonic
+from uuid import UUID
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from imagegate.catalogue import prices as price_rows
+from imagegate.catalogue.catalogue import Catalogue, load_catalogue
+from imagegate.catalogue.prices import PriceBook
+from imagegate.db.base import open_engine
+from imagegate.db.embedded import EmbeddedPostgres
+from imagegate.db.migrate import upgrade
+from imagegate.domain import Adapter, Credential
+from imagegate.errors import OperatorError
+from imagegate.identity.keys import KeyCache
+from imagegate.identity.secret import Keyring, check_fingerprint, load_master
+from imagegate.ids import new_id
+from imagegate.journal.journal import Journal
+from imagegate.media.store import ImageStore, open_store
+from imagegate.moderation.blocklist import Blocklist
+from imagegate.outbound import Outbound, open_outbound
+from imagegate.pool import WorkPool
+from imagegate.settings import Settings
+from imagegate.supervisor import Supervisor
+
+log = structlog.get_logger()
+
+REFRESH_S = 1.0
+
+
+@dataclass(slots=True)
+class Status:
+    """What /readyz tells beside the database: the one thing here that changes."""
+
+    draining: bool = False
+    prices_read_at: float = field(default_factory=monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    engine: AsyncEngine
+    keyring: Keyring
+    keys: KeyCache
+    catalogue: Catalogue
+    prices: PriceBook
+    credentials: Mapping[str, Credential]
+    adapters: Mapping[str, Adapter]
+    outbound: Outbound
+    pool: WorkPool
+    store: ImageStore
+    blocklist: Blocklist
+    journal: Journal
+    supervisor: Supervisor
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseUrls:
+    app: str
+    owner: str
+
+
+@asynccontextmanager
+async def open_database(settings: Settings, say: Callable[[str], None]) -> AsyncIterator[DatabaseUrls]:
+    """The database's URLs. Without IMAGEGATE_DATABASE_URL the embedded server runs as long as this is open."""
+    if settings.database_url is not None:
+        app = settings.database_url.get_secret_value()
+        direct = settings.database_direct_url
+        yield DatabaseUrls(app=app, owner=direct.get_secret_value() if direct else app)
+        return
+    server = EmbeddedPostgres(settings.data_dir, say)
+    await asyncio.to_thread(server.__enter__)
+    try:
+        await asyncio.to_thread(upgrade, server.owner_url, say)
+        yield DatabaseUrls(app=server.app_url, owner=server.owner_url)
+    finally:
+        await asyncio.to_thread(server.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, say: Callable[[str], None] = lambda line: None) -> AsyncIterator[Services]:
+    """Open everything, yield it, and close it in reverse; running generations are waited for first.
+
+    Raises OperatorError for what an operator can mend.
+    """
+    async with AsyncExitStack() as stack:
+        urls = await stack.enter_async_context(open_database(settings, say))
+        engine = open_engine(urls.app, settings)
+        stack.push_async_callback(engine.dispose)
+        keyring = Keyring.derive(load_master(settings))
+        catalogue = load_catalogue(settings.catalogue_file)
+        prices = await prepare_database(engine, settings, keyring, catalogue)
+        pool = WorkPool(threads=settings.work_threads or max(4, os.cpu_count() or 1))
+        stack.callback(pool.close)
+        store = open_store(settings)
+        stack.push_async_callback(store.close)
+        await check_store(engine, store)
+        outbound = await stack.enter_async_context(open_outbound())
+        journal = Journal(engine, new_id())
+        services = Services(
+            settings=settings,
+            engine=engine,
+            keyring=keyring,
+            keys=KeyCache(engine, keyring.key_pepper),
+            catalogue=catalogue,
+            prices=prices,
+            credentials=credentials_for(catalogue, settings),
+            adapters=adapters_for(catalogue, outbound, pool),
+            outbound=outbound,
+            pool=pool,
+            store=store,
+            blocklist=Blocklist.read(settings.moderation_blocklist_file),
+            journal=journal,
+            supervisor=Supervisor(),
+            status=Status(),
+        )
+        async with background(services):
+            yield services
+
+
+@asynccontextmanager
+async def background(services: Services) -> AsyncIterator[None]:
+    """The journal's lane and the refresher; on the way out first the generations drain, then the journal."""
+    lane = asyncio.create_task(services.journal.run())
+    refresher = asyncio.create_task(refresh(services))
+    try:
+        yield
+    finally:
+        services.status.draining = True
+        await services.supervisor.drain(services.settings.drain_s)
+        services.journal.close()
+        await asyncio.wait({lane}, timeout=15)
+        for task in (lane, refresher):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def prepare_database(
+    engine: AsyncEngine, settings: Settings, keyring: Keyring, catalogue: Catalogue
+) -> PriceBook:
+    """Check that the secret is the database's own, and price what has no price yet."""
+    try:
+        async with engine.begin() as tx:
+            await check_fingerprint(tx, keyring)
+            await price_rows.seed(tx, catalogue, settings)
+            return PriceBook(await price_rows.load(tx))
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None)
+        if state == "42P01":
+            raise OperatorError("The database has no tables yet. Run: imagegate db upgrade") from None
+        raise OperatorError(f"The database cannot be used ({type(error.orig).__name__}). Run: imagegate doctor") from error
+    except OSError as error:
+        raise OperatorError(f"The database cannot be reached: {error}. Run: imagegate doctor") from None
+
+
+async def check_store(engine: AsyncEngine, store: ImageStore) -> None:
+    """A store belongs to one database. Raises OperatorError when this one belongs to another."""
+    store_id = await store.identify()
+    async with engine.begin() as tx:
+        query = text("INSERT INTO instance (name, value) VALUES ('store_id', :value) ON CONFLICT DO NOTHING")
+        await tx.execute(query, {"value": str(store_id)})
+        known = (await tx.execute(text("SELECT value FROM instance WHERE name = 'store_id'"))).scalar_one()
+    if UUID(known) != store_id:
+        raise OperatorError(
+            "This image store belongs to another database: its id file names another store. "
+            "Set IMAGEGATE_STORE_URL or IMAGEGATE_DATA_DIR to the one this database was set up with."
+        )
+
+
+def credentials_for(catalogue: Catalogue, settings: Settings) -> dict[str, Credential]:
+    """The providers that can be asked: those with a base URL and, where one is needed, a key."""
+    found = {}
+    for name, provider in catalogue.providers.items():
+        ours = settings.provider(name)
+        base_url = ours.base_url or provider.base_url
+        if (provider.needs_key and ours.api_key is None) or (base_url is None and provider.needs_url):
+            continue
+        hosts = frozenset(provider.trusted_hosts) | ours.trusted_hosts
+        found[name] = Credential(base_url or "", ours.api_key, hosts)
+    return found
+
+
+def adapters_for(catalogue: Catalogue, outbound: Outbound, pool: WorkPool) -> dict[str, Adapter]:
+    """Import every adapter by its dotted path. Raises OperatorError for one that cannot be had."""
+    found: dict[str, Adapter] = {}
+    for name, provider in catalogue.providers.items():
+        module, _, attribute = provider.adapter.partition(":")
+        try:
+            found[name] = getattr(import_module(module), attribute)(outbound, pool)
+        except (ImportError, AttributeError) as error:
+            raise OperatorError(f"The adapter of provider {name!r} cannot be loaded: {error}") from None
+    return found
+
+
+async def refresh(services: Services) -> None:
+    """Read the configuration's versions every second and reload what has changed."""
+    known: dict[str, int] = {}
+    while True:
+        try:
+            async with services.engine.connect() as connection:
+                versions = await price_rows.read_versions(connection)
+                if versions != known:
+                    services.prices.replace(await price_rows.load(connection))
+                    known = versions
+            services.status.prices_read_at = monotonic()
+        except Exception as error:
+            log.warning("refresh_failed", error=type(error).__name__)
+        await asyncio.sleep(REFRESH_S)

@@ -1,0 +1,98 @@
+"""Reads a JSON body strictly: what two parsers could read differently is refused."""
+
+import asyncio
+import json
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+
+from imagegate.errors import InvalidRequest, RequestTimeout, TooLarge, UnsupportedMedia
+from imagegate.settings import Settings
+
+DEEPEST = 32
+
+
+async def read_body(request: Request, settings: Settings) -> bytes:
+    """The whole body. Raises TooLarge, RequestTimeout, UnsupportedMedia (an encoded body)."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("Send the body without Content-Encoding.", code="unsupported_encoding")
+    declared = request.headers.get("content-length", "0")
+    if not declared.isdecimal() or int(declared) > settings.max_body_bytes:
+        raise TooLarge(f"The body may have at most {settings.max_body_bytes} bytes.")
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > settings.max_body_bytes:
+                    raise TooLarge(f"The body may have at most {settings.max_body_bytes} bytes.")
+                chunks.append(chunk)
+    except TimeoutError:
+        raise RequestTimeout(f"The body did not arrive within {settings.body_timeout_s:g} seconds.") from None
+    except ClientDisconnect:
+        raise InvalidRequest("The body ended early.", code="invalid_json") from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def read_json_object(request: Request, settings: Settings) -> dict[str, Any]:
+    """Raises InvalidRequest with the codes invalid_json, duplicate_key, invalid_unicode and invalid_encoding."""
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedMedia("Send JSON, with Content-Type: application/json.")
+    return parse_object(await read_body(request, settings))
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    if body.startswith(b"\xef\xbb\xbf"):
+        raise InvalidRequest("The body begins with a byte order mark. Send plain UTF-8.", code="invalid_encoding")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidRequest("The body is not UTF-8.", code="invalid_encoding") from None
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+        )
+    except InvalidRequest:
+        raise
+    except (ValueError, RecursionError):
+        raise InvalidRequest("The body is not valid JSON.", code="invalid_json") from None
+    if not isinstance(value, dict):
+        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    _check(value, 1, escaped="\\u" in text)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise InvalidRequest("A key stands twice in one JSON object.", code="duplicate_key")
+    return found
+
+
+def _no_constant(_: str) -> float:
+    raise ValueError("NaN and Infinity are no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number beyond a double's reach")
+    return number
+
+
+def _check(value: Any, depth: int, *, escaped: bool) -> None:
+    """Depth, and characters that no UTF-8 text holds or PostgreSQL cannot keep."""
+    if depth > DEEPEST:
+        raise InvalidRequest(f"The JSON is nested deeper than {DEEPEST} levels.", code="invalid_json")
+    if isinstance(value, str):
+        if escaped and ("\0" in value or any("\ud800" <= c <= "\udfff" for c in value)):
+            raise InvalidRequest("A string holds a lone surrogate or a NUL.", code="invalid_unicode")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _check(name, depth, escaped=escaped)
+            _check(item, depth + 1, escaped=escaped)
+    elif isinstance(value, list):
+        for item in value:
+            _check(item, depth + 1, escaped=escaped)
