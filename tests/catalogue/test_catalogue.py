@@ -77,7 +77,7 @@ def test_the_first_offering_is_the_creators_own_where_it_sells_itself() -> None:
 
 def test_days_in_the_data_are_days() -> None:
     for model in CATALOGUE.models.values():
-        assert model.created > date(2022, 1, 1).toordinal(), model.id
+        assert date.fromtimestamp(model.created) > date(2022, 1, 1), model.id
         if model.shutdown_date:
             assert date.fromisoformat(model.shutdown_date) > date(2025, 1, 1), model.id
 
@@ -97,7 +97,10 @@ def test_the_data_names_no_file_of_anybodys_machine() -> None:
         ("openai:dall-e-3", ("openai/dall-e-3", "openai")),
         ("openai:gpt-image-1", ("openai/gpt-image-1", "openai")),
         ("openai:openai/gpt-image-2", ("openai/gpt-image-2", "openai")),
-        ("together:black-forest-labs/FLUX.1-schnell-Free", ("black-forest-labs/FLUX.1-schnell-Free", "together")),
+        (
+            "together:black-forest-labs/FLUX.1-schnell-Free",
+            ("black-forest-labs/FLUX.1-schnell-Free", "together"),
+        ),
         ("together:black-forest-labs/FLUX.1-schnell", (SCHNELL, "together")),
         ("together/black-forest-labs/FLUX.1-schnell", (SCHNELL, "together")),
         ("black-forest-labs/FLUX.1-schnell", (SCHNELL, None)),
@@ -127,7 +130,9 @@ def test_an_id_of_ours_never_forces_a_provider() -> None:
 
 
 def test_a_slip_of_the_pen_gets_at_most_three_suggestions() -> None:
-    with pytest.raises(UnknownModel, match=r"'dalle-3' does not exist. Did you mean openai/dall-e-3") as raised:
+    with pytest.raises(
+        UnknownModel, match=r"'dalle-3' does not exist. Did you mean openai/dall-e-3"
+    ) as raised:
         CATALOGUE.find("dalle-3")
 
     assert raised.value.message.count("/") <= 3

@@ -11,7 +11,7 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 
 from sqlalchemy import Row, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imagegate.catalogue.catalogue import Catalogue
@@ -120,13 +120,9 @@ async def load(connection: AsyncConnection) -> dict[str, Price]:
     """
     # Not now(), when this transaction began: a price set since then is visible and must not look future.
     in_force = prices.c.valid_from <= func.clock_timestamp()
-    statement = (
-        select(prices)
-        .where(in_force)
-        .distinct(prices.c.model)
-        .order_by(prices.c.model, prices.c.version.desc())
-    )
-    return {row.model: price_from(row) for row in await connection.execute(statement)}
+    newest_first = select(prices).where(in_force).order_by(prices.c.model, prices.c.version.desc())
+    rows = await connection.execute(newest_first.ext(distinct_on(prices.c.model)))
+    return {row.model: price_from(row) for row in rows}
 
 
 async def read_versions(connection: AsyncConnection) -> dict[str, int]:

@@ -109,7 +109,7 @@ def quote(terms: Terms, *, model: str, price_version: int, size: Size, quality: 
 
 
 def find_tokens(terms: Terms, size: Size, quality: str | None) -> Fraction | None:
-    """The cell that fits best, else the megapixel rule, else the smallest listed size that is large enough."""
+    """The cell that fits best, else the megapixel rule, else the smallest listed size large enough."""
     for cell in ((size, quality), (size, None), (None, quality), (None, None)):
         if cell in terms.cells:
             return Fraction(terms.cells[cell])

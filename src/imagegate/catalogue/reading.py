@@ -1,4 +1,4 @@
-"""YAML to providers and entries, checked: the packaged files, an operator's file of the same shape over them."""
+"""YAML to providers and entries, checked: the packaged files, and an operator's file of the same shape."""
 
 import re
 from collections import Counter
