@@ -13,7 +13,8 @@ from pathlib import Path
 
 from benchmarks.processes import (
     BenchmarkError,
-    finish,
+    Command,
+    capture,
     free_port,
     running,
     stop_postgres_of,
@@ -41,7 +42,18 @@ class Gateway:
     def log(self) -> Path:
         return self.folder / "gateway.log"
 
-    def env(self, data_dir: Path) -> dict[str, str]:
+    @property
+    def demo_dir(self) -> Path:
+        return self.folder / "demo"
+
+    def to_command(self, *verbs: str, cores: frozenset[int] | None = None) -> Command:
+        return Command((*self.command, *verbs), self.log, self._env(self.data_dir), cores)
+
+    def to_demo(self) -> Command:
+        env = {**self._env(self.demo_dir), "IMAGEGATE_PORT": str(free_port())}
+        return Command((*self.command, "demo", "--exit"), self.log, env)
+
+    def _env(self, data_dir: Path) -> dict[str, str]:
         return {
             "IMAGEGATE_DATA_DIR": str(data_dir),
             "IMAGEGATE_OPENAI_BASE_URL": f"http://127.0.0.1:{self.upstream_port}/v1",
@@ -65,9 +77,7 @@ def parse_command(text: str | None) -> tuple[str, ...]:
 
 def run_command(gateway: Gateway, *verbs: str) -> str:
     """One CLI command on the gateway's data; what it printed. Raises BenchmarkError."""
-    env = gateway.env(gateway.data_dir)
-    with running([*gateway.command, *verbs], log=gateway.log, env=env) as process:
-        return finish(process, log=gateway.log, timeout_s=COMMAND_S)
+    return capture(gateway.to_command(*verbs), timeout_s=COMMAND_S)
 
 
 def create_key(gateway: Gateway) -> str:
@@ -88,10 +98,9 @@ def create_key(gateway: Gateway) -> str:
 def serving(gateway: Gateway, *, cores: frozenset[int] | None) -> Iterator[Serving]:
     """A fresh process over the same data, ready. Its database ends with it."""
     port = free_port()
-    command = [*gateway.command, "serve", "--host", "127.0.0.1", "--port", str(port)]
-    env = gateway.env(gateway.data_dir)
-    with running(command, log=gateway.log, env=env, cores=cores) as process:
-        wait_ready(process, port, "/readyz", log=gateway.log, timeout_s=READY_S)
+    command = gateway.to_command("serve", "--host", "127.0.0.1", "--port", str(port), cores=cores)
+    with running(command) as process:
+        wait_ready(process, command, port, "/readyz", timeout_s=READY_S)
         yield Serving(port, process.pid)
 
 
@@ -101,7 +110,7 @@ def books(gateway: Gateway) -> Iterator[None]:
     try:
         yield
     finally:
-        for data_dir in (gateway.data_dir, gateway.folder / "demo"):
+        for data_dir in (gateway.data_dir, gateway.demo_dir):
             stop_postgres_of(data_dir)
 
 
@@ -117,11 +126,10 @@ def time_demo(gateway: Gateway) -> tuple[float, float]:
 
 
 def time_once(gateway: Gateway) -> float:
-    env = {**gateway.env(gateway.folder / "demo"), "IMAGEGATE_PORT": str(free_port())}
+    command = gateway.to_demo()
     started = time.perf_counter()
-    with running([*gateway.command, "demo", "--exit"], log=gateway.log, env=env) as process:
-        finish(process, log=gateway.log, timeout_s=COMMAND_S)
-        return time.perf_counter() - started
+    capture(command, timeout_s=COMMAND_S)
+    return time.perf_counter() - started
 
 
 def describe(command: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from benchmarks.load import percentile
+from benchmarks.processes import BenchmarkError
 
 MEMORY_EVERY_S = 0.05
 PING_EVERY_S = 0.02
@@ -34,8 +35,11 @@ def peak_rss_mib(pid: int) -> float:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of all threads of one process, without its children."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    """User and system time of all threads of one process, without its children. Raises BenchmarkError."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        raise BenchmarkError(f"there is no process {pid}") from None
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

@@ -6,10 +6,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 STOP_S = 20.0
 POLL_S = 0.05
@@ -38,30 +39,59 @@ def choose_cores(*, pin: bool) -> Cores:
     return Cores(frozenset(available[:1]), frozenset(available[1:]))
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to start. What it says on stderr is appended to `log`."""
+
+    args: tuple[str, ...]
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    cores: frozenset[int] | None = None
+
+    def __str__(self) -> str:
+        return " ".join(self.args)
+
+
+def start(command: Command, stdout: IO[bytes] | int, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A process with a session of its own, so that Ctrl-C reaches it only through us."""
+    process = subprocess.Popen(
+        command.args,
+        env={**os.environ, **command.env},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
+    )
+    if command.cores is not None:
+        os.sched_setaffinity(process.pid, command.cores)
+    return process
+
+
 @contextmanager
-def running(
-    command: Sequence[str],
-    *,
-    log: Path,
-    env: Mapping[str, str] | None = None,
-    cores: frozenset[int] | None = None,
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with a session of its own, so that Ctrl-C reaches it only through us; ended on leaving."""
-    with log.open("ab") as errors:
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            start_new_session=True,
-        )
-    try:
-        if cores is not None:
-            os.sched_setaffinity(process.pid, cores)
-        yield process
-    finally:
-        stop(process)
+def running(command: Command) -> Iterator[subprocess.Popen[bytes]]:
+    """A server, ended on leaving. What it prints goes to the log: nobody would empty a pipe."""
+    with command.log.open("ab") as log:
+        process = start(command, log, log)
+        try:
+            yield process
+        finally:
+            stop(process)
+
+
+def capture(command: Command, *, timeout_s: float) -> str:
+    """Run to the end and return what was printed. Raises BenchmarkError."""
+    with command.log.open("ab") as log:
+        process = start(command, subprocess.PIPE, log)
+        try:
+            output, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            reason = f"did not end in {timeout_s:.0f} s"
+            raise BenchmarkError(f"`{command}` {reason}\n{tail(command.log)}") from None
+        finally:
+            stop(process)
+    if process.returncode != 0:
+        raise BenchmarkError(f"`{command}` ended with {process.returncode}\n{tail(command.log)}")
+    return output.decode()
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -73,31 +103,20 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(STOP_S)
-    if process.stdout:
-        process.stdout.close()
 
 
-def finish(process: subprocess.Popen[bytes], *, log: Path, timeout_s: float) -> str:
-    """Wait for the end of a process and return what it printed. Raises BenchmarkError."""
-    try:
-        output, _ = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        raise BenchmarkError(f"{named(process)} did not end in {timeout_s:.0f} s\n{tail(log)}") from None
-    if process.returncode != 0:
-        raise BenchmarkError(f"{named(process)} ended with {process.returncode}\n{tail(log)}")
-    return output.decode()
-
-
-def wait_ready(process: subprocess.Popen[bytes], port: int, path: str, *, log: Path, timeout_s: float) -> None:
+def wait_ready(
+    process: subprocess.Popen[bytes], command: Command, port: int, path: str, *, timeout_s: float
+) -> None:
     """Until `path` answers 200. Raises BenchmarkError when the process ends or time is up."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise BenchmarkError(f"{named(process)} ended with {process.returncode}\n{tail(log)}")
+            raise BenchmarkError(f"`{command}` ended with {process.returncode}\n{tail(command.log)}")
         if get_status(port, path) == 200:
             return
         time.sleep(POLL_S)
-    raise BenchmarkError(f"{named(process)} was not ready in {timeout_s:.0f} s\n{tail(log)}")
+    raise BenchmarkError(f"`{command}` was not ready in {timeout_s:.0f} s\n{tail(command.log)}")
 
 
 def get_status(port: int, path: str) -> int | None:
@@ -111,11 +130,6 @@ def get_status(port: int, path: str) -> int | None:
         connection.close()
 
 
-def named(process: subprocess.Popen[bytes]) -> str:
-    args = process.args
-    return " ".join(map(str, args)) if isinstance(args, list | tuple) else str(args)
-
-
 def tail(log: Path) -> str:
     return log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
 
@@ -127,14 +141,29 @@ def free_port() -> int:
         return port
 
 
+def is_answered(port: int) -> bool:
+    """True when somebody listens there: what is measured would then be theirs."""
+    with socket.socket() as caller:
+        caller.settimeout(2)
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
 def stop_postgres_of(data_dir: Path) -> None:
     """End a PostgreSQL that a killed gateway left behind in `data_dir`, and no other."""
     for file in data_dir.rglob("postmaster.pid"):
-        pid = int(file.read_text().split("\n", 1)[0])
+        pid = read_pid(file)
         deadline = time.monotonic() + STOP_S
-        while is_running_in(pid, file.parent) and time.monotonic() < deadline:
-            os.kill(pid, signal.SIGINT)
+        while pid and is_running_in(pid, file.parent) and time.monotonic() < deadline:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
             time.sleep(POLL_S)
+
+
+def read_pid(file: Path) -> int | None:
+    try:
+        return int(file.read_text().split("\n", 1)[0])
+    except (OSError, ValueError):
+        return None
 
 
 def is_running_in(pid: int, folder: Path) -> bool:

@@ -11,16 +11,20 @@ from statistics import median
 
 from benchmarks.load import LoadReport
 from benchmarks.probes import HealthProbe, MemoryProbe, Pings, cpu_s, peak_rss_mib
-from benchmarks.processes import BenchmarkError, finish, running
+from benchmarks.processes import BenchmarkError, Command, capture
 
 WARM_UP_S = 1.0
 ANSWER_S = 60.0
-PATH = "/v1/images/generations"
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Somebody who makes images. `pid`: whose memory and CPU are read. `pinged`: the port of `/healthz`."""
+    """Somebody who makes images.
+
+    pid: whose memory and CPU time are read. pinged: the port whose `/healthz` is asked during the load;
+    for the direct call it is the idle gateway's, which shows what the machine alone does to a ping.
+    """
 
     name: str
     url: str
@@ -44,7 +48,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run of one scenario on one target. `idle` is the pings while another target was loaded."""
+    """One run of one scenario on one target. `rss_high_mib` is the kernel's mark since the process began."""
 
     target: str
     load: LoadReport
@@ -52,6 +56,7 @@ class Sample:
     in_flight_peak: int
     cpu_ms_per_request: float | None = None
     rss_peak_mib: float | None = None
+    rss_high_mib: float | None = None
     pings: Pings | None = None
 
 
@@ -86,13 +91,10 @@ def run_load(bench: Bench, target: Target, scenario: Scenario) -> LoadReport:
     command += ["--body", body_for(target, scenario), "--concurrency", str(scenario.concurrency)]
     command += ["--seconds", str(scenario.seconds), "--warm-up", str(WARM_UP_S), "--timeout", str(ANSWER_S)]
     command += ["--count", str(scenario.count)] if scenario.count is not None else []
-    log = bench.folder / "load.log"
-    with running(command, log=log, env={"PYTHONPATH": str(ROOT)}, cores=bench.cores) as process:
-        printed = finish(process, log=log, timeout_s=WARM_UP_S + scenario.seconds + 2 * ANSWER_S)
+    env = {"PYTHONPATH": str(ROOT)}
+    load = Command(tuple(command), bench.folder / "load.log", env, bench.cores)
+    printed = capture(load, timeout_s=WARM_UP_S + scenario.seconds + 2 * ANSWER_S)
     return LoadReport(**json.loads(printed))
-
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def read_stats(port: int) -> Mapping[str, int]:
@@ -120,15 +122,20 @@ def measure(bench: Bench, target: Target, scenario: Scenario) -> Sample:
     if target.pid and memory:
         cpu_ms = 1000 * (cpu_s(target.pid) - cpu_before_s) / load.answers
         sample = replace(sample, cpu_ms_per_request=cpu_ms, rss_peak_mib=memory.peak_mib)
+        sample = replace(sample, rss_high_mib=peak_rss_mib(target.pid))
     return replace(sample, pings=health.pings()) if health else sample
 
 
 def check(target: Target, scenario: Scenario, load: LoadReport, stats: Mapping[str, int]) -> None:
     if load.errors or not load.requests or not load.checked:
         found = ", ".join(f"{count} × {what}" for what, count in load.errors.items()) or "no answers"
-        raise BenchmarkError(f"{target.name}, {scenario.name}: {found}, {load.answers} answers with status 200")
+        raise BenchmarkError(
+            f"{target.name}, {scenario.name}: {found}, {load.answers} answers with status 200"
+        )
     if stats["requests"] < load.answers:
-        raise BenchmarkError(f"{target.name} gave {load.answers} answers for {stats['requests']} upstream calls")
+        raise BenchmarkError(
+            f"{target.name} gave {load.answers} answers for {stats['requests']} upstream calls"
+        )
 
 
 def alternate(bench: Bench, targets: Sequence[Target], scenario: Scenario) -> list[Sample]:
@@ -166,6 +173,7 @@ class Summary:
     in_flight_peak: int
     cpu_ms_per_request: float | None
     rss_peak_mib: float | None
+    rss_high_mib: float | None
     ping_max_ms: float | None
     ping_p99_ms: float | None
 
@@ -183,6 +191,7 @@ def summarise_one(name: str, own: Sequence[Sample], direct: Sequence[Sample]) ->
     pings = [sample.pings for sample in own if sample.pings]
     cpu = [sample.cpu_ms_per_request for sample in own if sample.cpu_ms_per_request is not None]
     rss = [sample.rss_peak_mib for sample in own if sample.rss_peak_mib is not None]
+    high = [sample.rss_high_mib for sample in own if sample.rss_high_mib is not None]
     return Summary(
         target=name,
         requests_per_s=median(load.requests_per_s for load in loads),
@@ -195,8 +204,7 @@ def summarise_one(name: str, own: Sequence[Sample], direct: Sequence[Sample]) ->
         in_flight_peak=max(sample.in_flight_peak for sample in own),
         cpu_ms_per_request=median(cpu) if cpu else None,
         rss_peak_mib=max(rss) if rss else None,
+        rss_high_mib=max(high) if high else None,
         ping_max_ms=max(ping.max_ms for ping in pings) if pings else None,
         ping_p99_ms=median(ping.p99_ms for ping in pings) if pings else None,
     )
-
-

@@ -1,5 +1,10 @@
 """One OpenAI-compatible endpoint in front of every image model, with a wallet that can be proved."""
 
-from importlib.metadata import version
 
-__version__ = version("imagegate")
+def __getattr__(name: str) -> str:
+    """`__version__` is looked up when asked for: reading the package's metadata is slow."""
+    if name != "__version__":
+        raise AttributeError(name)
+    from importlib.metadata import version
+
+    return version("imagegate")

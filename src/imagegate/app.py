@@ -73,7 +73,9 @@ def from_http(request: Request, error: HTTPException) -> ImagegateError:
     """Starlette's own errors in our words: an unknown path, a wrong method."""
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
-        wrong: ImagegateError = MethodNotAllowed(f"{request.method} is not for this path; allowed: {allowed}.")
+        wrong: ImagegateError = MethodNotAllowed(
+            f"{request.method} is not for this path; allowed: {allowed}."
+        )
         wrong.allow = allowed
         return wrong
     if error.status_code == 404:
@@ -90,7 +92,9 @@ def describe_security(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         schema = plain()
         components = schema.setdefault("components", {})
-        components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "igk_live_…"}}
+        components["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "igk_live_…"}
+        }
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -12,6 +12,8 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
+from imagegate.ids import public_id
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Size:
@@ -282,7 +284,7 @@ class Image:
 
     object: str
     sha256: bytes
-    bytes: int
+    size_bytes: int
     size: Size
     mime: str
     revised_prompt: str | None = None

@@ -1,37 +1,37 @@
 """Every error a caller or an operator can meet, with the status and code it carries over HTTP.
 
-    ImagegateError
-    ├── CallerError                    the request is at fault; nothing was spent
-    │   ├── InvalidRequest             400 with `code` and `param`
-    │   │   └── ProviderRejected       400, a provider found the request invalid (class REJECTED)
-    │   ├── Unauthenticated            401
-    │   ├── InsufficientFunds          402
-    │   ├── BudgetExceeded             429
-    │   ├── NotFound                   404
-    │   │   └── UnknownModel           404 `model_not_found`
-    │   ├── MethodNotAllowed           405
-    │   ├── RequestTimeout             408
-    │   ├── Conflict                   409, 422 or 410: what the idempotency key or the result says
-    │   ├── TooLarge                   413
-    │   ├── UnsupportedMedia           415
-    │   ├── InvalidSignature           403, a media link that is bad, moved or expired
-    │   └── ContentRejected            400, moderation refused (as an attempt: class REJECTED)
-    ├── Unavailable                    503, try again later
-    │   ├── Unpriced                   503 `model_not_priced`, trying again does not help
-    │   ├── NoProvider                 503 `no_provider_configured`, trying again does not help
-    │   ├── BillingUnavailable         503, the ledger cannot be reached
-    │   ├── SettlementPending          503, the image exists, its capture is under way
-    │   ├── StorageUnavailable         503, the image store cannot be written
-    │   └── Overloaded                 503, shed
-    ├── GenerationFailed
-    │   ├── AllProvidersFailed         502, every candidate refused, each attempt named
-    │   └── UpstreamTimeout            504, it cannot be known whether the provider made the image
-    ├── AttemptFailed                  one call to one provider; never reaches a caller as it is
-    │   ├── NotSent                    no byte of the request left: the next candidate may try
-    │   ├── RefusedUnbilled            refused and certainly not billed: the next candidate may try
-    │   ├── BilledInvalid              answered 200 without a usable image
-    │   └── Ambiguous                  it may have been made and billed: nobody else may try
-    └── OperatorError                  the CLI prints it: what, why, and the next command
+ImagegateError
+├── CallerError                    the request is at fault; nothing was spent
+│   ├── InvalidRequest             400 with `code` and `param`
+│   │   └── ProviderRejected       400, a provider found the request invalid (class REJECTED)
+│   ├── Unauthenticated            401
+│   ├── InsufficientFunds          402
+│   ├── BudgetExceeded             429
+│   ├── NotFound                   404
+│   │   └── UnknownModel           404 `model_not_found`
+│   ├── MethodNotAllowed           405
+│   ├── RequestTimeout             408
+│   ├── Conflict                   409, 422 or 410: what the idempotency key or the result says
+│   ├── TooLarge                   413
+│   ├── UnsupportedMedia           415
+│   ├── InvalidSignature           403, a media link that is bad, moved or expired
+│   └── ContentRejected            400, moderation refused (as an attempt: class REJECTED)
+├── Unavailable                    503, try again later
+│   ├── Unpriced                   503 `model_not_priced`, trying again does not help
+│   ├── NoProvider                 503 `no_provider_configured`, trying again does not help
+│   ├── BillingUnavailable         503, the ledger cannot be reached
+│   ├── SettlementPending          503, the image exists, its capture is under way
+│   ├── StorageUnavailable         503, the image store cannot be written
+│   └── Overloaded                 503, shed
+├── GenerationFailed
+│   ├── AllProvidersFailed         502, every candidate refused, each attempt named
+│   └── UpstreamTimeout            504, it cannot be known whether the provider made the image
+├── AttemptFailed                  one call to one provider; never reaches a caller as it is
+│   ├── NotSent                    no byte of the request left: the next candidate may try
+│   ├── RefusedUnbilled            refused and certainly not billed: the next candidate may try
+│   ├── BilledInvalid              answered 200 without a usable image
+│   └── Ambiguous                  it may have been made and billed: nobody else may try
+└── OperatorError                  the CLI prints it: what, why, and the next command
 """
 
 from typing import Any
@@ -127,7 +127,9 @@ class RequestTimeout(CallerError):
 
 
 class Conflict(CallerError):
-    def __init__(self, message: str, *, code: str, status: int = 409, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, code: str, status: int = 409, retry_after_s: int | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
@@ -209,7 +211,9 @@ class StorageUnavailable(Unavailable):
     code = "storage_unavailable"
 
     def __init__(self) -> None:
-        super().__init__("The image store cannot be written right now. Nothing was charged; try again shortly.")
+        super().__init__(
+            "The image store cannot be written right now. Nothing was charged; try again shortly."
+        )
 
 
 class Overloaded(Unavailable):
@@ -236,7 +240,12 @@ class AttemptFailed(ImagegateError):
     outcome = "AMBIGUOUS"
 
     def __init__(
-        self, provider: str, detail: str, *, retry_after_s: float | None = None, upstream_id: str | None = None
+        self,
+        provider: str,
+        detail: str,
+        *,
+        retry_after_s: float | None = None,
+        upstream_id: str | None = None,
     ) -> None:
         super().__init__(f"{provider} {detail}")
         self.provider = provider
@@ -275,3 +284,5 @@ class Ambiguous(AttemptFailed):
 
 class OperatorError(ImagegateError):
     """Something the operator can mend. The message ends with the next command where there is one."""
+
+    code = "operator_error"

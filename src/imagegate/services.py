@@ -12,14 +12,14 @@ from uuid import UUID
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from imagegate.catalogue import prices as price_rows
 from imagegate.catalogue.catalogue import Catalogue, load_catalogue
 from imagegate.catalogue.prices import PriceBook
 from imagegate.db.base import open_engine
 from imagegate.db.embedded import EmbeddedPostgres
-from imagegate.db.migrate import upgrade
+from imagegate.db.migrate import current_and_head, upgrade
 from imagegate.domain import Adapter, Credential
 from imagegate.errors import OperatorError
 from imagegate.identity.keys import KeyCache
@@ -66,6 +66,17 @@ class Services:
 
 
 @dataclass(frozen=True, slots=True)
+class Registry:
+    """What an operator's verb needs: the records, and neither the network nor the image store."""
+
+    settings: Settings
+    engine: AsyncEngine
+    keyring: Keyring
+    catalogue: Catalogue
+    prices: PriceBook
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseUrls:
     app: str
     owner: str
@@ -89,18 +100,32 @@ async def open_database(settings: Settings, say: Callable[[str], None]) -> Async
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, say: Callable[[str], None] = lambda line: None) -> AsyncIterator[Services]:
+async def open_registry(
+    settings: Settings, say: Callable[[str], None] = lambda line: None
+) -> AsyncIterator[Registry]:
+    """Open the database and what stands in it. Raises OperatorError for what an operator can mend."""
+    async with open_database(settings, say) as urls:
+        engine = open_engine(urls.app, settings)
+        try:
+            keyring = Keyring.derive(load_master(settings))
+            catalogue = load_catalogue(settings.catalogue_file)
+            prices = await prepare_database(engine, settings, keyring, catalogue)
+            yield Registry(settings, engine, keyring, catalogue, prices)
+        finally:
+            await engine.dispose()
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, say: Callable[[str], None] = lambda line: None
+) -> AsyncIterator[Services]:
     """Open everything, yield it, and close it in reverse; running generations are waited for first.
 
     Raises OperatorError for what an operator can mend.
     """
     async with AsyncExitStack() as stack:
-        urls = await stack.enter_async_context(open_database(settings, say))
-        engine = open_engine(urls.app, settings)
-        stack.push_async_callback(engine.dispose)
-        keyring = Keyring.derive(load_master(settings))
-        catalogue = load_catalogue(settings.catalogue_file)
-        prices = await prepare_database(engine, settings, keyring, catalogue)
+        registry = await stack.enter_async_context(open_registry(settings, say))
+        engine, keyring, catalogue = registry.engine, registry.keyring, registry.catalogue
         pool = WorkPool(threads=settings.work_threads or max(4, os.cpu_count() or 1))
         stack.callback(pool.close)
         store = open_store(settings)
@@ -114,7 +139,7 @@ async def open_services(settings: Settings, say: Callable[[str], None] = lambda 
             keyring=keyring,
             keys=KeyCache(engine, keyring.key_pepper),
             catalogue=catalogue,
-            prices=prices,
+            prices=registry.prices,
             credentials=credentials_for(catalogue, settings),
             adapters=adapters_for(catalogue, outbound, pool),
             outbound=outbound,
@@ -153,16 +178,27 @@ async def prepare_database(
     """Check that the secret is the database's own, and price what has no price yet."""
     try:
         async with engine.begin() as tx:
+            await check_schema(tx)
             await check_fingerprint(tx, keyring)
             await price_rows.seed(tx, catalogue, settings)
             return PriceBook(await price_rows.load(tx))
     except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None)
-        if state == "42P01":
-            raise OperatorError("The database has no tables yet. Run: imagegate db upgrade") from None
-        raise OperatorError(f"The database cannot be used ({type(error.orig).__name__}). Run: imagegate doctor") from error
+        raise OperatorError(
+            f"The database cannot be used ({type(error.orig).__name__}). Run: imagegate doctor"
+        ) from error
     except OSError as error:
         raise OperatorError(f"The database cannot be reached: {error}. Run: imagegate doctor") from None
+
+
+async def check_schema(connection: AsyncConnection) -> None:
+    """Raises OperatorError when the database's schema is not the one this program was written for."""
+    current, head = await current_and_head(connection)
+    if current is None:
+        raise OperatorError("The database has no tables yet. Run: imagegate db upgrade")
+    if current != head:
+        raise OperatorError(
+            f"The database's schema is at {current}, this imagegate needs {head}. Run: imagegate db upgrade"
+        )
 
 
 async def check_store(engine: AsyncEngine, store: ImageStore) -> None:
@@ -210,7 +246,7 @@ async def refresh(services: Services) -> None:
     while True:
         try:
             async with services.engine.connect() as connection:
-                versions = await price_rows.read_versions(connection)
+                versions = await price_rows.read_versions(connection)  # before load: no change is missed
                 if versions != known:
                     services.prices.replace(await price_rows.load(connection))
                     known = versions

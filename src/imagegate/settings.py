@@ -40,37 +40,81 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
 
-    secret: SecretStr | None = Field(None, description="The one master secret, at least 32 bytes. Embedded mode makes one.")
-    data_dir: Path = Field(default_factory=default_data_dir, description="Database, images and secret of embedded mode.")
-    database_url: SecretStr | None = Field(None, description="postgresql://… of a PostgreSQL 15 to 18. Absent: the embedded one.")
-    database_direct_url: SecretStr | None = Field(None, description="The owner's URL for migrations. Absent: database_url.")
+    secret: SecretStr | None = Field(
+        None, description="The one master secret, at least 32 bytes. Embedded mode makes one."
+    )
+    data_dir: Path = Field(
+        default_factory=default_data_dir, description="Database, images and secret of embedded mode."
+    )
+    database_url: SecretStr | None = Field(
+        None, description="postgresql://… of a PostgreSQL 15 to 18. Absent: the embedded one."
+    )
+    database_direct_url: SecretStr | None = Field(
+        None, description="The owner's URL for migrations. Absent: database_url."
+    )
     database_pool_size: int = Field(8, ge=2, le=100, description="Connections of one process.")
-    database_pooler: bool = Field(False, description="true behind a transaction pooler: no prepared statements.")
-    database_timeout_s: float = Field(5.0, gt=0, le=60, description="Longest wait for one statement or connection.")
-    store_url: str | None = Field(None, description="s3://, gs:// or az:// bucket for images. Absent: the data directory.")
-    public_url: str | None = Field(None, description="Base of links, e.g. https://images.example.com. Absent: the request's host.")
-    trusted_proxies: str = Field("", description="Addresses whose X-Forwarded-* headers are believed, comma-separated.")
+    database_pooler: bool = Field(
+        False, description="true behind a transaction pooler: no prepared statements."
+    )
+    database_timeout_s: float = Field(
+        5.0, gt=0, le=60, description="Longest wait for one statement or connection."
+    )
+    store_url: str | None = Field(
+        None, description="s3://, gs:// or az:// bucket for images. Absent: the data directory."
+    )
+    public_url: str | None = Field(
+        None, description="Base of links, e.g. https://images.example.com. Absent: the request's host."
+    )
+    trusted_proxies: str = Field(
+        "", description="Addresses whose X-Forwarded-* headers are believed, comma-separated."
+    )
     host: str = Field("127.0.0.1", description="Address `serve` and `demo` listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port `serve` and `demo` listen on.")
     deadline_s: float = Field(300.0, ge=0.1, le=3600, description="Longest time one generation may take.")
-    drain_s: float = Field(330.0, ge=0, le=7200, description="How long a stopping process waits for its generations.")
+    drain_s: float = Field(
+        330.0, ge=0, le=7200, description="How long a stopping process waits for its generations."
+    )
     link_ttl_s: int = Field(3600, ge=60, le=604_800, description="How long a media link is valid.")
     keep_images_h: int = Field(720, ge=24, description="How long images are kept.")
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Largest request body.")
-    body_timeout_s: float = Field(30.0, gt=0, le=600, description="Longest time a request body may take to arrive.")
-    max_in_flight: int = Field(4096, ge=1, description="Generations one process works on at once; more are shed with 503.")
-    work_threads: int = Field(0, ge=0, le=256, description="Threads for decoding and storing images. 0 = one per core, at least 4.")
+    body_timeout_s: float = Field(
+        30.0, gt=0, le=600, description="Longest time a request body may take to arrive."
+    )
+    max_in_flight: int = Field(
+        4096, ge=1, description="Generations one process works on at once; more are shed with 503."
+    )
+    work_threads: int = Field(
+        0, ge=0, le=256, description="Threads for decoding and storing images. 0 = one per core, at least 4."
+    )
     currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Currency shown to callers.")
-    tokens_per_currency_unit: int = Field(1_000_000, ge=1, description="Tokens that one unit of the currency buys.")
-    currency_per_usd: Decimal | None = Field(None, gt=0, description="Needed when the currency is not USD; used when prices are seeded.")
-    markup_percent: Decimal = Field(Decimal(0), ge=0, le=10_000, description="Added to list prices when prices are seeded.")
-    test_wallet_tokens: int = Field(100_000_000, ge=0, description="What a new account's test wallet starts with.")
+    tokens_per_currency_unit: int = Field(
+        1_000_000, ge=1, description="Tokens that one unit of the currency buys."
+    )
+    currency_per_usd: Decimal | None = Field(
+        None, gt=0, description="Needed when the currency is not USD; used when prices are seeded."
+    )
+    markup_percent: Decimal = Field(
+        Decimal(0), ge=0, le=10_000, description="Added to list prices when prices are seeded."
+    )
+    test_wallet_tokens: int = Field(
+        100_000_000, ge=0, description="What a new account's test wallet starts with."
+    )
     default_model: str = Field("sandbox", description="The model of requests that name none.")
-    catalogue_file: Path | None = Field(None, description="A YAML file with further providers, models and prices.")
-    moderation_blocklist_file: Path | None = Field(None, description="A text file; a prompt with one of its lines is refused.")
-    cdn_safe_status: bool = Field(False, description="true: 502 and 504 are sent as 424, for CDNs that replace their bodies.")
-    log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged.")
-    failpoint: str | None = Field(None, description="Tests only: name:action, where the process fails on purpose.")
+    catalogue_file: Path | None = Field(
+        None, description="A YAML file with further providers, models and prices."
+    )
+    moderation_blocklist_file: Path | None = Field(
+        None, description="A text file; a prompt with one of its lines is refused."
+    )
+    cdn_safe_status: bool = Field(
+        False, description="true: 502 and 504 are sent as 424, for CDNs that replace their bodies."
+    )
+    log_level: str = Field(
+        "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged."
+    )
+    failpoint: str | None = Field(
+        None, description="Tests only: name:action, where the process fails on purpose."
+    )
     allow_failpoints: bool = Field(False, description="Tests only: without it a failpoint refuses the start.")
 
     providers: Mapping[str, ProviderSettings] = Field(default_factory=dict, exclude=True)
@@ -85,7 +129,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def consistent(self) -> "Settings":
         if self.currency != "USD" and self.currency_per_usd is None:
-            raise ValueError(f"IMAGEGATE_CURRENCY_PER_USD is needed when IMAGEGATE_CURRENCY is {self.currency}")
+            raise ValueError(
+                f"IMAGEGATE_CURRENCY_PER_USD is needed when IMAGEGATE_CURRENCY is {self.currency}"
+            )
         if self.failpoint and not self.allow_failpoints:
             raise ValueError("IMAGEGATE_FAILPOINT is refused without IMAGEGATE_ALLOW_FAILPOINTS=1")
         return self
@@ -110,7 +156,10 @@ def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Set
     try:
         return Settings(**{**values, "providers": read_providers(environment), **overrides})
     except ValidationError as error:
-        lines = [f"{PREFIX}{'_'.join(map(str, e['loc'])).upper() or 'settings'}: {e['msg']}" for e in error.errors()]
+        lines = [
+            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper() or 'settings'}: {e['msg']}"
+            for e in error.errors()
+        ]
         raise OperatorError("The configuration is not valid.\n" + "\n".join(lines)) from None
 
 
@@ -125,7 +174,9 @@ def read_providers(environment: Mapping[str, str]) -> dict[str, ProviderSettings
         name: ProviderSettings(
             base_url=values["base_url"].rstrip("/") if "base_url" in values else None,
             api_key=SecretStr(values["api_key"]) if "api_key" in values else None,
-            trusted_hosts=frozenset(h.strip().lower() for h in values.get("trusted_hosts", "").split(",") if h.strip()),
+            trusted_hosts=frozenset(
+                h.strip().lower() for h in values.get("trusted_hosts", "").split(",") if h.strip()
+            ),
         )
         for name, values in found.items()
     }

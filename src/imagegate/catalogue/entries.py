@@ -15,6 +15,7 @@ class Provider:
     adapter: str
     base_url: str | None = None
     needs_key: bool = True
+    needs_url: bool = True
     errors_unbilled: bool = False
     trusted_hosts: frozenset[str] = frozenset()
 

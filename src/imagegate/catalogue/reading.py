@@ -58,6 +58,7 @@ class ProviderRecord(Record):
     adapter: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
     base_url: str | None = Field(None, pattern=r"^https?://[^/\s]+")
     needs_key: bool = True
+    needs_url: bool = True
     errors_unbilled: bool = False
     trusted_hosts: frozenset[str] = frozenset()
 

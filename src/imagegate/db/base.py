@@ -21,9 +21,15 @@ metadata = MetaData(
 )
 
 
-def open_engine(url: str, settings: Settings) -> AsyncEngine:
-    """An engine over asyncpg. Behind a transaction pooler it prepares nothing and names no statement."""
-    options: dict[str, object] = {"timeout": settings.database_timeout_s, "command_timeout": settings.database_timeout_s}
+def open_engine(url: str, settings: Settings, *, statement_timeout_s: float | None = None) -> AsyncEngine:
+    """An engine over asyncpg. Behind a transaction pooler it prepares nothing and names no statement.
+
+    statement_timeout_s: instead of IMAGEGATE_DATABASE_TIMEOUT_S, for work that may take minutes.
+    """
+    options: dict[str, object] = {
+        "timeout": settings.database_timeout_s,
+        "command_timeout": statement_timeout_s or settings.database_timeout_s,
+    }
     if settings.database_pooler:
         options |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     return create_async_engine(

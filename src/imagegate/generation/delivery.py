@@ -4,19 +4,17 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import UUID
 
 import pybase64
 
-from imagegate.domain import Candidate, Image, Output, ProviderImage, Reservation, Size
+from imagegate.domain import Candidate, Image, Output, ProviderImage, Reservation
 from imagegate.errors import BilledInvalid
-from imagegate.media import images
+from imagegate.media import images, objects
+from imagegate.media.formats import NotAnImage
 from imagegate.services import Services
 
 INLINE_BYTES = 96 * 1024
 """Below this an image that needs no conversion is read on the event loop: a thread costs more than the work."""
-
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif"}
 
 
 class Unusable(Exception):
@@ -28,15 +26,8 @@ class Prepared:
     data: bytes
     b64: str | bytes | None
     sha256: bytes
-    mime: str
-    size: Size
+    probe: images.Probe
     reencoded: bool
-
-
-def object_name(reservation: Reservation, idx: int, sha256: bytes, mime: str) -> str:
-    who = reservation.principal
-    folder = f"{who.account_id.hex}/{who.env}/{reservation.generation_id.hex}/{reservation.epoch}"
-    return f"{folder}/{idx}-{sha256.hex()}.{EXTENSIONS[mime]}"
 
 
 async def deliver(
@@ -53,23 +44,34 @@ async def deliver(
     try:
         prepared = await _prepare(services, made, candidate.fit.output)
     except Unusable as error:
-        raise BilledInvalid(provider, f"sent an image that cannot be used: {error}") from None
+        raise BilledInvalid(provider, f"sent an image that {error}") from None
     idx = next_idx()
-    name = object_name(reservation, idx, prepared.sha256, prepared.mime)
+    who = reservation.principal
+    name = objects.object_name(
+        who.account_id,
+        who.env,
+        reservation.generation_id,
+        epoch=reservation.epoch,
+        index=idx,
+        sha256=prepared.sha256,
+        format=prepared.probe.format,
+    )
     await services.store.put(name, prepared.data)
     return Image(
         object=name,
         sha256=prepared.sha256,
-        bytes=len(prepared.data),
-        size=prepared.size,
-        mime=prepared.mime,
+        size_bytes=len(prepared.data),
+        size=prepared.probe.size,
+        mime=prepared.probe.mime,
         revised_prompt=made.revised_prompt,
         b64=prepared.b64,
         reencoded=prepared.reencoded,
     )
 
 
-async def _fetched(services: Services, reservation: Reservation, candidate: Candidate, url: str) -> ProviderImage:
+async def _fetched(
+    services: Services, reservation: Reservation, candidate: Candidate, url: str
+) -> ProviderImage:
     left_s = reservation.deadline - asyncio.get_running_loop().time()
     data = await services.outbound.fetch(
         url,
@@ -100,7 +102,7 @@ def prepare(made: ProviderImage, output: Output) -> Prepared:
         return packed(data, probe, reusable(made), output)
     try:
         data = images.convert(data, size=output.size, format=output.format, compression=output.compression)
-    except images.NotAnImage as error:
+    except NotAnImage as error:
         raise Unusable(str(error)) from None
     return packed(data, probed(data), None, output, reencoded=True)
 
@@ -115,13 +117,13 @@ def decoded(made: ProviderImage) -> bytes:
             return pybase64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4))
         return pybase64.b64decode(raw, validate=True)
     except ValueError:
-        raise Unusable("its base64 is broken") from None
+        raise Unusable("is broken base64") from None
 
 
 def probed(data: bytes) -> images.Probe:
     try:
         return images.probe(data)
-    except images.NotAnImage as error:
+    except NotAnImage as error:
         raise Unusable(str(error)) from None
 
 
@@ -149,8 +151,4 @@ def packed(
         b64 = None
     elif b64 is None:
         b64 = pybase64.b64encode(data)
-    return Prepared(data, b64, hashlib.sha256(data).digest(), probe.mime, probe.size, reencoded)
-
-
-def generation_prefix(account_id: UUID, env: str, generation_id: UUID, epoch: int) -> str:
-    return f"{account_id.hex}/{env}/{generation_id.hex}/{epoch}/"
+    return Prepared(data, b64, hashlib.sha256(data).digest(), probe, reencoded)

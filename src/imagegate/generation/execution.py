@@ -58,8 +58,12 @@ class Execution:
             for error in self.errors:
                 if isinstance(error, kind):
                     return _told(error, public_id)
-        named = "; ".join(str(error) for error in self.errors) or "the deadline passed before one could be asked"
-        return AllProvidersFailed(f"No provider made the image: {named}. Nothing was charged for {public_id}.")
+        named = (
+            "; ".join(str(error) for error in self.errors) or "the deadline passed before one could be asked"
+        )
+        return AllProvidersFailed(
+            f"No provider made the image: {named}. Nothing was charged for {public_id}."
+        )
 
     @property
     def outcome(self) -> str:
@@ -104,7 +108,12 @@ def _left_s(reservation: Reservation) -> float:
 
 
 async def _ask(
-    services: Services, reservation: Reservation, candidate: Candidate, prompt: str, images: int, run: Execution
+    services: Services,
+    reservation: Reservation,
+    candidate: Candidate,
+    prompt: str,
+    images: int,
+    run: Execution,
 ) -> None:
     """One call's worth of images from one candidate, with a second attempt where the provider was only busy."""
     for attempt in range(1, ATTEMPTS_A_CANDIDATE + 1):
@@ -131,7 +140,12 @@ def _wait_s(error: NotSent | RefusedUnbilled, attempt: int) -> float | None:
 
 
 async def _attempt(
-    services: Services, reservation: Reservation, candidate: Candidate, prompt: str, images: int, run: Execution
+    services: Services,
+    reservation: Reservation,
+    candidate: Candidate,
+    prompt: str,
+    images: int,
+    run: Execution,
 ) -> ImagegateError | None:
     """None when at least one image was delivered; then those that are missing stay missing."""
     seq, started_at, started = len(run.attempts), datetime.now(UTC), monotonic()
@@ -201,7 +215,9 @@ def call_for(candidate: Candidate, prompt: str, images: int, left_s: float) -> P
 
 
 def _record(seq: int, candidate: Candidate, outcome: str, images: int, at: datetime, ms: int) -> Attempt:
-    return Attempt(seq, candidate.offering.provider, candidate.offering.upstream_model, outcome, images, at, ms)
+    return Attempt(
+        seq, candidate.offering.provider, candidate.offering.upstream_model, outcome, images, at, ms
+    )
 
 
 def add_usage(total: dict[str, Any], more: Mapping[str, Any]) -> None:

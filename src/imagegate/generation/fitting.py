@@ -26,7 +26,9 @@ class Receipts:
     def drop(self, name: str, why: str, *, code: str = "unsupported_value") -> None:
         """Raises InvalidRequest in strict mode."""
         if self.strict:
-            raise InvalidRequest(f"{name}: {why}. Leave it out, or leave out 'strict'.", code=code, param=name)
+            raise InvalidRequest(
+                f"{name}: {why}. Leave it out, or leave out 'strict'.", code=code, param=name
+            )
         self.add(name, "ignored", why)
 
 
@@ -108,7 +110,9 @@ def _format(
             receipts.add("output_compression", "passed")
             fields["output_compression"] = compression
         return Output(format=wanted, b64=b64), wanted
-    receipts.add("output_format", "passed" if native else "emulated", None if native else "encoded by the gateway")
+    receipts.add(
+        "output_format", "passed" if native else "emulated", None if native else "encoded by the gateway"
+    )
     if compression is not None:
         receipts.add("output_compression", "emulated", "encoded by the gateway")
     return Output(size=target, format=wanted, compression=compression, b64=b64), None
@@ -159,7 +163,9 @@ def _taken_or_dropped(
     _extras(request.extras, offering, fields, receipts)
 
 
-def _extras(extras: Mapping[str, Any], offering: Offering, fields: dict[str, Any], receipts: Receipts) -> None:
+def _extras(
+    extras: Mapping[str, Any], offering: Offering, fields: dict[str, Any], receipts: Receipts
+) -> None:
     for name, value in extras.items():
         if name in offering.passes:
             fields[name] = value

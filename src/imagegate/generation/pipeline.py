@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 
 import structlog
 
-from imagegate.domain import Generation, GenerationRequest, Plan, Principal, Reservation, public_id
+from imagegate.domain import Generation, GenerationRequest, Plan, Principal, Reservation
 from imagegate.errors import CallerError, Conflict, ImagegateError, SettlementPending
 from imagegate.generation import admission, planning, records
 from imagegate.generation.execution import Execution, execute
-from imagegate.ids import new_id
+from imagegate.ids import new_id, public_id
 from imagegate.journal.decisions import Existing, Open, Settle, Settled
 from imagegate.services import Services
 
@@ -58,7 +58,9 @@ async def _run(
     return await fulfil(services, reservation, request, plan)
 
 
-async def reserve(services: Services, principal: Principal, request: GenerationRequest, plan: Plan) -> Reservation:
+async def reserve(
+    services: Services, principal: Principal, request: GenerationRequest, plan: Plan
+) -> Reservation:
     """Take the hold, in one commit. Raises InsufficientFunds, Unauthenticated, BillingUnavailable, Conflict."""
     generation_id, now = new_id(), datetime.now(UTC)
     deadline = asyncio.get_running_loop().time() + services.settings.deadline_s
@@ -72,11 +74,15 @@ async def reserve(services: Services, principal: Principal, request: GenerationR
     )
     outcome = await services.journal.open(wanted)
     if isinstance(outcome, Existing):
-        raise Conflict(f"{public_id('gen', outcome.generation_id)} has this key.", code="idempotency_in_progress")
+        raise Conflict(
+            f"{public_id('gen', outcome.generation_id)} has this key.", code="idempotency_in_progress"
+        )
     return Reservation(generation_id, 1, principal, plan.quote.hold_tokens, deadline, now)
 
 
-async def fulfil(services: Services, reservation: Reservation, request: GenerationRequest, plan: Plan) -> Generation:
+async def fulfil(
+    services: Services, reservation: Reservation, request: GenerationRequest, plan: Plan
+) -> Generation:
     """Ask, deliver and settle. A cancelled task writes nothing; every other failure voids the hold."""
     run = Execution()
     try:

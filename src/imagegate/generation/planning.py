@@ -32,7 +32,9 @@ def plan(
         if match.forced_provider is None or match.forced_provider in offering.sells_as
     ]
     candidates = tuple(
-        Candidate(offering, credentials[offering.provider], fitting.fit(request, model, offering, size, quality))
+        Candidate(
+            offering, credentials[offering.provider], fitting.fit(request, model, offering, size, quality)
+        )
         for offering in offerings
         if offering.provider in credentials
     )

@@ -30,7 +30,9 @@ REQUEST_FIELDS = tuple(f.name for f in fields(GenerationRequest))
 STATUS = {"queued": "queued", "running": "in_progress", "in_doubt": "in_progress", "captured": "completed"}
 
 
-def open_row(services: Services, principal: Principal, request: GenerationRequest, plan: Plan) -> dict[str, Any]:
+def open_row(
+    services: Services, principal: Principal, request: GenerationRequest, plan: Plan
+) -> dict[str, Any]:
     return {
         "app_id": principal.app,
         "worker_id": services.journal.worker_id,
@@ -64,8 +66,11 @@ def quote_json(plan: Plan) -> dict[str, Any]:
 def captured_row(plan: Plan, run: Execution) -> dict[str, Any]:
     quote = plan.quote
     billed = {"unit": quote.unit, "size": str(quote.size), "quality": quote.quality, "count": len(run.images)}
-    result = {"usage": run.usage or None, "parameters": receipts_json(served(plan, run).fit.receipts),
-              "reencoded": run.images[0].reencoded}
+    result = {
+        "usage": run.usage or None,
+        "parameters": receipts_json(served(plan, run).fit.receipts),
+        "reencoded": run.images[0].reencoded,
+    }
     return {"billed": billed, "result": result, "answer_status": 200}
 
 
@@ -75,7 +80,9 @@ def served(plan: Plan, run: Execution) -> Candidate:
 
 
 def voided_row(error: Exception) -> dict[str, Any]:
-    known = error if isinstance(error, ImagegateError) else ImagegateError("The gateway failed; this is a bug.")
+    known = (
+        error if isinstance(error, ImagegateError) else ImagegateError("The gateway failed; this is a bug.")
+    )
     return {"answer_status": known.status, "answer_code": known.code, "answer_message": known.message[:2000]}
 
 
@@ -92,7 +99,7 @@ def image_rows(made: Iterable[Image], keep_h: int) -> list[dict[str, Any]]:
             "idx": idx,
             "object": image.object,
             "sha256": "\\x" + image.sha256.hex(),
-            "bytes": image.bytes,
+            "bytes": image.size_bytes,
             "width_px": image.size.width_px,
             "height_px": image.size.height_px,
             "mime": image.mime,
@@ -123,7 +130,12 @@ def attempt_rows(made: Iterable[Attempt]) -> list[dict[str, Any]]:
 
 
 def completed(
-    reservation: Reservation, request: GenerationRequest, plan: Plan, run: Execution, charged: int, balance: int | None
+    reservation: Reservation,
+    request: GenerationRequest,
+    plan: Plan,
+    run: Execution,
+    charged: int,
+    balance: int | None,
 ) -> Generation:
     """The generation as the line has just made it, its images still in memory."""
     return Generation(
@@ -189,7 +201,7 @@ def image_from(row: Any, result: Mapping[str, Any]) -> Image:
     return Image(
         object=row.object,
         sha256=row.sha256,
-        bytes=row.bytes,
+        size_bytes=row.bytes,
         size=Size(row.width_px, row.height_px),
         mime=row.mime,
         revised_prompt=row.revised_prompt,

@@ -104,12 +104,16 @@ async def create_account(tx: AsyncConnection, name: str) -> UUID:
     try:
         await tx.execute(insert(accounts), {"id": account_id, "name": name})
     except IntegrityError:
-        raise InvalidRequest(f"There is an account {name!r} already. List them: imagegate accounts list", param="name") from None
+        raise InvalidRequest(
+            f"There is an account {name!r} already. List them: imagegate accounts list", param="name"
+        ) from None
     return account_id
 
 
 async def find_account(connection: AsyncConnection, name: str) -> UUID | None:
-    return (await connection.execute(select(accounts.c.id).where(accounts.c.name == name))).scalar_one_or_none()
+    return (
+        await connection.execute(select(accounts.c.id).where(accounts.c.name == name))
+    ).scalar_one_or_none()
 
 
 async def get_account(connection: AsyncConnection, name: str) -> UUID:
@@ -125,7 +129,12 @@ async def list_accounts(connection: AsyncConnection) -> Sequence[Any]:
 
 
 async def create_key(
-    tx: AsyncConnection, pepper: bytes, account_id: UUID, env: str, labels: Labels, expires_at: datetime | None
+    tx: AsyncConnection,
+    pepper: bytes,
+    account_id: UUID,
+    env: str,
+    labels: Labels,
+    expires_at: datetime | None,
 ) -> tuple[UUID, str]:
     """The key's id, and the key itself for the only time it can be seen."""
     key_id, key = new_id(), mint(env)
@@ -137,7 +146,9 @@ async def create_key(
 
 async def list_keys(connection: AsyncConnection, account_id: UUID | None) -> Sequence[Any]:
     columns = [c for c in api_keys.c if c.name != "hash"]
-    query = select(*columns, accounts.c.name.label("account")).join(accounts, accounts.c.id == api_keys.c.account_id)
+    query = select(*columns, accounts.c.name.label("account")).join(
+        accounts, accounts.c.id == api_keys.c.account_id
+    )
     if account_id is not None:
         query = query.where(api_keys.c.account_id == account_id)
     return (await connection.execute(query.order_by(api_keys.c.id))).all()

@@ -83,9 +83,13 @@ def _own_secret(path: Path) -> bytes:
 
 async def check_fingerprint(tx: AsyncConnection, keyring: Keyring) -> None:
     """The database knows which secret its keys were hashed with. Raises OperatorError for another one."""
-    query = text("INSERT INTO instance (name, value) VALUES ('secret_fingerprint', :value) ON CONFLICT DO NOTHING")
+    query = text(
+        "INSERT INTO instance (name, value) VALUES ('secret_fingerprint', :value) ON CONFLICT DO NOTHING"
+    )
     await tx.execute(query, {"value": keyring.fingerprint})
-    known = (await tx.execute(select(instance.c.value).where(instance.c.name == "secret_fingerprint"))).scalar_one()
+    known = (
+        await tx.execute(select(instance.c.value).where(instance.c.name == "secret_fingerprint"))
+    ).scalar_one()
     if not hmac.compare_digest(known, keyring.fingerprint):
         raise OperatorError(
             "This database was set up with another IMAGEGATE_SECRET: its API keys and links would all be refused. "

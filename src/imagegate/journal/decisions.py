@@ -103,7 +103,11 @@ class Books:
     usable_keys: frozenset[UUID]
 
     def by_idempotency_key(self) -> dict[tuple[UUID, str, str], Known]:
-        return {(g.account_id, g.env, g.idempotency_key): g for g in self.generations.values() if g.idempotency_key}
+        return {
+            (g.account_id, g.env, g.idempotency_key): g
+            for g in self.generations.values()
+            if g.idempotency_key
+        }
 
 
 @dataclass(slots=True)
@@ -157,12 +161,21 @@ def _settle(item: Settle, books: Books, rows: Rows, changed: set[WalletKey]) -> 
     books.wallets[item.wallet_key] = wallet
     changed.add(item.wallet_key)
     state = "captured" if item.outcome is None else "voided"
-    books.generations[known.id] = Known(known.account_id, known.env, known.id, state, known.epoch, known.hold_tokens)
+    books.generations[known.id] = Known(
+        known.account_id, known.env, known.id, state, known.epoch, known.hold_tokens
+    )
     key = {"account_id": item.account_id, "env": item.env}
     tokens = min(item.tokens, known.hold_tokens) if item.outcome is None else 0
     rows.settled.append(
-        {**item.row, **key, "id": item.generation_id, "epoch": item.epoch, "state": state,
-         "outcome": item.outcome, "charged_tokens": tokens}
+        {
+            **item.row,
+            **key,
+            "id": item.generation_id,
+            "epoch": item.epoch,
+            "state": state,
+            "outcome": item.outcome,
+            "charged_tokens": tokens,
+        }
     )
     tail = {**key, "generation_id": item.generation_id}
     rows.images.extend({**image, **tail} for image in item.images)
@@ -202,8 +215,15 @@ def _open(
     if item.idempotency_key:
         fingerprint = bytes.fromhex(row["fingerprint"][2:]) if row.get("fingerprint") else None
         taken[idempotency] = Known(
-            item.account_id, item.env, item.generation_id, "running", 1, item.hold_tokens, None,
-            item.idempotency_key, fingerprint,
+            item.account_id,
+            item.env,
+            item.generation_id,
+            "running",
+            1,
+            item.hold_tokens,
+            None,
+            item.idempotency_key,
+            fingerprint,
         )
     return Held(held.available_tokens)
 

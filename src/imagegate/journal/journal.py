@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from imagegate.db.base import is_gone
 from imagegate.errors import BillingUnavailable, ImagegateError, SettlementPending
+from imagegate.ids import public_id
 from imagegate.journal.decisions import (
     Books,
     Existing,
@@ -36,7 +37,6 @@ from imagegate.journal.decisions import (
     wallets_of,
 )
 from imagegate.journal.statements import APPLY, READ
-from imagegate.ids import public_id
 from imagegate.ledger.holds import lock_wallets
 
 log = structlog.get_logger()
@@ -218,11 +218,14 @@ async def read(tx: AsyncConnection, items: Sequence[Open | Settle]) -> Books:
     opens = [item for item in items if isinstance(item, Open)]
     keyed = [item for item in opens if item.idempotency_key]
     columns = {
-        "accounts": [i.account_id for i in items], "envs": [i.env for i in items],
+        "accounts": [i.account_id for i in items],
+        "envs": [i.env for i in items],
         "ids": [i.generation_id for i in items],
-        "key_accounts": [i.account_id for i in keyed], "key_envs": [i.env for i in keyed],
+        "key_accounts": [i.account_id for i in keyed],
+        "key_envs": [i.env for i in keyed],
         "keys": [i.idempotency_key for i in keyed],
-        "user_accounts": [i.account_id for i in opens], "user_envs": [i.env for i in opens],
+        "user_accounts": [i.account_id for i in opens],
+        "user_envs": [i.env for i in opens],
         "users": [i.key_id for i in opens],
     }
     generations: dict[UUID, Known] = {}
@@ -241,7 +244,9 @@ async def apply(tx: AsyncConnection, rows: Rows) -> None:
     columns = {name: to_json(getattr(rows, name)).decode() for name in names}
     counts = tuple((await tx.execute(APPLY, columns)).one())
     if counts != (len(rows.opened), len(rows.settled), len(rows.wallets)):
-        raise RuntimeError(f"a journal batch changed {counts} rows of generations and wallets, unlike decided")
+        raise RuntimeError(
+            f"a journal batch changed {counts} rows of generations and wallets, unlike decided"
+        )
 
 
 def finish(item: Item, outcome: Outcome) -> None:

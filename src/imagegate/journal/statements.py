@@ -6,7 +6,8 @@ from imagegate.ledger.holds import INSERT_TRANSFERS, UPDATE_WALLETS
 
 READ = text(
     """
-    SELECT account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key, fingerprint, NULL AS usable
+    SELECT account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key, fingerprint,
+        CAST(NULL AS boolean) AS usable
     FROM generations WHERE (account_id, env, id) IN (
         SELECT * FROM unnest(CAST(:accounts AS uuid[]), CAST(:envs AS text[]), CAST(:ids AS uuid[])))
     UNION ALL

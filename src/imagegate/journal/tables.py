@@ -52,9 +52,13 @@ generations = Table(
     Column("abandoned_at", DateTime(timezone=True)),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("settled_at", DateTime(timezone=True)),
-    ForeignKeyConstraint(["account_id", "env", "key_id"], ["api_keys.account_id", "api_keys.env", "api_keys.id"]),
+    ForeignKeyConstraint(
+        ["account_id", "env", "key_id"], ["api_keys.account_id", "api_keys.env", "api_keys.id"]
+    ),
     CheckConstraint("state IN ('queued', 'running', 'in_doubt', 'captured', 'voided')", name="state"),
-    CheckConstraint("(state = 'voided') = (outcome IS NOT NULL) AND outcome IN ('final', 'lost')", name="outcome"),
+    CheckConstraint(
+        "(state = 'voided') = (outcome IS NOT NULL) AND outcome IN ('final', 'lost')", name="outcome"
+    ),
     CheckConstraint("epoch BETWEEN 1 AND 3", name="epoch"),
     CheckConstraint("0 <= charged_tokens AND charged_tokens <= hold_tokens", name="charged_within_hold"),
     CheckConstraint("state = 'captured' OR charged_tokens = 0", name="charged_when_captured"),

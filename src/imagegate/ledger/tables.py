@@ -64,9 +64,17 @@ transfers = Table(
         "(debit = 'wallet' OR credit = 'wallet') = (wallet_version IS NOT NULL AND balance_after IS NOT NULL)",
         name="wallet_side",
     ),
-    CheckConstraint("(kind IN ('capture', 'refund', 'usage')) = (generation_id IS NOT NULL)", name="generation"),
+    CheckConstraint(
+        "(kind IN ('capture', 'refund', 'usage')) = (generation_id IS NOT NULL)", name="generation"
+    ),
 )
-Index("uq_transfers_wallet_version", transfers.c.account_id, transfers.c.env, transfers.c.wallet_version, unique=True)
+Index(
+    "uq_transfers_wallet_version",
+    transfers.c.account_id,
+    transfers.c.env,
+    transfers.c.wallet_version,
+    unique=True,
+)
 Index(
     "uq_transfers_capture",
     transfers.c.account_id,

@@ -13,7 +13,7 @@ from imagegate.errors import InvalidRequest, NotFound
 from imagegate.ledger.holds import INSERT_TRANSFERS, UPDATE_WALLETS, Wallet, lock_wallets, move
 from imagegate.ledger.tables import transfers, wallets
 
-WRITE = text(f"WITH moved AS ({INSERT_TRANSFERS}) {UPDATE_WALLETS}")  # noqa: S608 two constants
+WRITE = text(f"WITH moved AS ({INSERT_TRANSFERS}) {UPDATE_WALLETS}")
 MAX_TOKENS = 2**53 - 1
 """Largest top-up and balance, in tokens: what JSON readers everywhere hold exactly."""
 

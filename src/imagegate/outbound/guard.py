@@ -107,7 +107,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def wrapped(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that a mapped, 6to4 or NAT64 address leads to."""
+    """The IPv4 address that a 6to4 or NAT64 address leads to."""
     if address in NAT64:
         return IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address.ipv4_mapped or address.sixtofour
+    return address.sixtofour

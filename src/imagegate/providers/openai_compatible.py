@@ -39,7 +39,7 @@ def endpoint(call: ProviderCall) -> str:
 
 
 def write_body(call: ProviderCall) -> dict[str, Any]:
-    """Our call in the words that vLLM-Omni and SGLang share. Some refuse to give links, so none is asked for."""
+    """Our call in the words that vLLM-Omni and SGLang share. Some refuse to give links: none is asked for."""
     fields = {RENAMED.get(name, name): value for name, value in call.fields.items() if name not in NEVER_SENT}
     ours = {"model": call.upstream_model, "prompt": call.prompt, "n": call.n, "size": str(call.size)}
     chosen = {"quality": call.quality, "output_format": call.format}

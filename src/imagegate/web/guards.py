@@ -45,15 +45,15 @@ async def read_json_object(request: Request, settings: Settings) -> dict[str, An
 
 def parse_object(body: bytes) -> dict[str, Any]:
     if body.startswith(b"\xef\xbb\xbf"):
-        raise InvalidRequest("The body begins with a byte order mark. Send plain UTF-8.", code="invalid_encoding")
+        raise InvalidRequest(
+            "The body begins with a byte order mark. Send plain UTF-8.", code="invalid_encoding"
+        )
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidRequest("The body is not UTF-8.", code="invalid_encoding") from None
     try:
-        value = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
-        )
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except InvalidRequest:
         raise
     except (ValueError, RecursionError):

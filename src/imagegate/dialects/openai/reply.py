@@ -77,7 +77,9 @@ def metadata(generation: Generation, settings: Settings) -> dict[str, Any]:
             r.name: {"treatment": r.treatment, **({"detail": r.detail} if r.detail else {})}
             for r in generation.receipts
         },
-        "provenance": "re-encoded by the gateway" if generation.images[0].reencoded else "as the provider made it",
+        "provenance": "re-encoded by the gateway"
+        if generation.images[0].reencoded
+        else "as the provider made it",
     }
 
 
@@ -132,8 +134,8 @@ def generation_object(generation: Generation, urls: Sequence[str], settings: Set
         revised = [image.revised_prompt for image in generation.images]
         body["created"] = body["created_at"]
         body["data"] = [
-            {"url": url, **({"revised_prompt": text} if text else {})} for url, text in zip(urls, revised, strict=True)
+            {"url": url, **({"revised_prompt": text} if text else {})}
+            for url, text in zip(urls, revised, strict=True)
         ]
         body |= described(generation, settings)
     return body
-

@@ -42,7 +42,9 @@ async def fetch(request: Request) -> Response:
     principal = await authenticate(request)
     async with services.engine.connect() as connection:
         generation = await records.get_generation(connection, principal, request.path_params["generation_id"])
-    return JSONResponse(reply.generation_object(generation, mint_links(request, generation), services.settings))
+    return JSONResponse(
+        reply.generation_object(generation, mint_links(request, generation), services.settings)
+    )
 
 
 @router.get("/v1/models", summary="List the models")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import cos, pi, sin
 from random import Random
 
@@ -31,7 +32,9 @@ def lit(material: Colour, light: Colour) -> Colour:
 
 def strip(colours: Sequence[Colour], width: int, height: int) -> Image.Image:
     """A vertical gradient through evenly spaced colours."""
-    few = Image.frombytes("RGB", (1, len(colours)), bytes(channel for colour in colours for channel in colour))
+    few = Image.frombytes(
+        "RGB", (1, len(colours)), bytes(channel for colour in colours for channel in colour)
+    )
     between = (0, 0.5, 1, len(colours) - 0.5)  # from the middle of the first pixel to the middle of the last
     column = few.resize((1, height), Image.Resampling.BILINEAR, box=between)
     return column.resize((width, height), Image.Resampling.NEAREST)
@@ -91,11 +94,21 @@ class Canvas:
 
     def glow(self, x: float, y: float, radius: float, colour: Colour, strength: float) -> None:
         """Light that fades out to nothing at `radius`."""
-        size = max(2, int(radius * 2))
-        left, upper = int(x - radius), int(y - radius)
-        fade = Image.radial_gradient("L").point([int(strength * 255 * max(0.0, 1 - v / EDGE) ** 2) for v in range(256)])
-        mask = fade.resize((size, size), Image.Resampling.BILINEAR)
-        self.image.paste(colour, (left, upper, left + size, upper + size), mask)
+        left, right = max(0, int(x - radius)), min(self.width, int(x + radius))
+        upper, lower = max(0, int(y - radius)), min(self.height, int(y + radius))
+        if right <= left or lower <= upper:
+            return
+        levels = [int(strength * 255 * max(0.0, 1 - v / EDGE) ** 2) for v in range(256)]
+        k, cx, cy = 128 / radius, x - radius, y - radius
+        seen = (
+            max(0, (left - cx) * k),
+            max(0, (upper - cy) * k),
+            min(256, (right - cx) * k),
+            min(256, (lower - cy) * k),
+        )
+        fade = Image.radial_gradient("L").point(levels)
+        mask = fade.resize((right - left, lower - upper), Image.Resampling.BILINEAR, box=seen)
+        self.image.paste(colour, (left, upper, right, lower), mask)
 
     def mirror(self, horizon: int, tint: Colour, amount: float) -> None:
         """Water below `horizon`: the picture above it upside down, smeared and tinted."""
@@ -130,20 +143,34 @@ def block(x: float, y: float, width: float, height: float) -> list[Point]:
     return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
 
 
+def placed(outline: Iterable[Point], x: float, foot: float, size: float) -> list[Point]:
+    """An outline given in sizes right of and above (x, foot)."""
+    return [(x + size * right, foot - size * up) for right, up in outline]
+
+
 def lens(x: float, y: float, length: float, thickness: float) -> list[Point]:
     """A thin level stroke, pointed at both ends: a streak of cloud or a glint on water."""
     half, up = length / 2, thickness / 2
-    bows = [(-1.0, 0.0), (-0.6, -0.7), (0.0, -1.0), (0.6, -0.7), (1.0, 0.0), (0.6, 0.7), (0.0, 1.0), (-0.6, 0.7)]
+    bows = [
+        (-1.0, 0.0),
+        (-0.6, -0.7),
+        (0.0, -1.0),
+        (0.6, -0.7),
+        (1.0, 0.0),
+        (0.6, 0.7),
+        (0.0, 1.0),
+        (-0.6, 0.7),
+    ]
     return [(x + half * a, y + up * b) for a, b in bows]
 
 
 def ridge(canvas: Canvas, base: float, swing: float, roughness: float, points: int = 8) -> list[Point]:
-    """A skyline by midpoint displacement: 2 ** points steps, around `base`, `swing` pixels up or down at first."""
+    """A skyline by midpoint displacement: 2 ** points steps around `base`, at first `swing` pixels apart."""
     heights = [canvas.rng.uniform(-0.5, 0.5) * swing for _ in range(3)]
     step = swing * 0.75
     for _ in range(points - 1):
         finer = []
-        for a, b in zip(heights, heights[1:], strict=False):
+        for a, b in pairwise(heights):
             finer += [a, (a + b) / 2 + canvas.rng.uniform(-0.5, 0.5) * step]
         heights = [*finer, heights[-1]]
         step *= roughness
@@ -158,7 +185,9 @@ def swell(canvas: Canvas, base: float, swing: float, waves: float) -> list[Point
     return [
         (
             canvas.width * i / steps,
-            base + swing * (0.7 * sin(a + waves * 2 * pi * i / steps) + 0.3 * sin(b + waves * 4.6 * pi * i / steps)),
+            base
+            + swing
+            * (0.7 * sin(a + waves * 2 * pi * i / steps) + 0.3 * sin(b + waves * 4.6 * pi * i / steps)),
         )
         for i in range(steps + 1)
     ]

@@ -17,7 +17,7 @@ from imagegate.providers.sandbox.canvas import (
     swell,
 )
 from imagegate.providers.sandbox.moods import Mood, Theme
-from imagegate.providers.sandbox.things import balloon, birds, cat, heavens, house, leafy, pine
+from imagegate.providers.sandbox.things import balloons, birds, heavens, house, leafy, pine
 
 SNOW: Colour = (244, 248, 255)
 ROCK: Colour = (92, 108, 140)
@@ -31,13 +31,17 @@ def at_depth(mood: Mood, material: Colour, near: float) -> Colour:
 
 def place_sun(canvas: Canvas, mood: Mood, low: float = 0.2, high: float = 0.36) -> tuple[float, float]:
     """Draw the sky with its sun or moon; returns where it stands."""
-    x = canvas.width * (canvas.rng.uniform(0.24, 0.42) if canvas.rng.random() < 0.5 else canvas.rng.uniform(0.58, 0.76))
+    x = canvas.width * (
+        canvas.rng.uniform(0.24, 0.42) if canvas.rng.random() < 0.5 else canvas.rng.uniform(0.58, 0.76)
+    )
     y = canvas.height * canvas.rng.uniform(low, high)
     heavens(canvas, mood, x, y, canvas.unit * canvas.rng.uniform(0.06, 0.09))
     return x, y
 
 
-def peaks(canvas: Canvas, mood: Mood, base: float, swing: float, near: float, snow: float, foot: float) -> None:
+def peaks(
+    canvas: Canvas, mood: Mood, base: float, swing: float, near: float, snow: float, foot: float
+) -> None:
     """One range: its rock fades into mist at `foot`, its shaded flanks, its snow (share of the swing)."""
     line = ridge(canvas, base, swing, 0.52)
     rock = at_depth(mood, ROCK, near)
@@ -62,7 +66,10 @@ def flanks(canvas: Canvas, line: list[Point], swing: float) -> list[list[Point]]
         while j + 8 < len(line) and max(y for _, y in line[j : j + 9]) > line[j][1]:
             j += 1
         drop = swing * 0.5 + line[j][1] - line[i][1]
-        spine = [(line[i][0] + canvas.rng.uniform(-0.2, 0.14) * drop * k / 5, line[i][1] + drop * k / 5) for k in (5, 4, 3, 2, 1)]
+        spine = [
+            (line[i][0] + canvas.rng.uniform(-0.2, 0.14) * drop * k / 5, line[i][1] + drop * k / 5)
+            for k in (5, 4, 3, 2, 1)
+        ]
         found.append([*line[i : j + 1], *spine])
     return found
 
@@ -99,10 +106,19 @@ def lake(canvas: Canvas, theme: Theme) -> None:
     for base, swing, near in ((0.42, 0.26, 0.15), (0.5, 0.2, 0.42)):
         peaks(canvas, mood, h * base, u * swing, near, 0.45 if near < 0.3 else 0.0, h * 0.62)
     tone = at_depth(mood, NEEDLES, 0.72)
-    canvas.paint(treeline(canvas, swell(canvas, h * 0.575, u * 0.018, 1.3), u * 0.07, u * 0.022), tone, mix(tone, BLACK, 0.2))
+    canvas.paint(
+        treeline(canvas, swell(canvas, h * 0.575, u * 0.018, 1.3), u * 0.07, u * 0.022),
+        tone,
+        mix(tone, BLACK, 0.2),
+    )
     canvas.mirror(shore, mix(mood.sky[1], lit((40, 90, 120), mood.light), 0.5), 0.34)
     ripples = [
-        lens(canvas.rng.random() * canvas.width, h * (0.61 + 0.37 * t * t), u * (0.05 + 0.26 * t), u * (0.001 + 0.004 * t))
+        lens(
+            canvas.rng.random() * canvas.width,
+            h * (0.61 + 0.37 * t * t),
+            u * (0.05 + 0.26 * t),
+            u * (0.001 + 0.004 * t),
+        )
         for t in (canvas.rng.random() for _ in range(46))
     ]
     canvas.paint(ripples, mix(mood.sky[2], WHITE, 0.3), opacity=0.25)
@@ -123,8 +139,13 @@ def forest(canvas: Canvas, theme: Theme) -> None:
     if "bird" in theme.motifs or canvas.rng.random() < 0.5:
         birds(canvas, mix(mood.haze, BLACK, 0.65))
     tone = at_depth(mood, mix(NEEDLES, BLACK, 0.3), 1.0)
-    frame = [pine(canvas.width * at, h * 1.08, h * tall) for at, tall in ((-0.02, 0.9), (0.11, 0.62), (0.92, 0.7), (1.04, 0.98))]
-    canvas.paint([ground(canvas, swell(canvas, h * 0.96, u * 0.02, 1.1)), *frame], tone, mix(tone, BLACK, 0.4))
+    frame = [
+        pine(canvas.width * at, h * 1.08, h * tall)
+        for at, tall in ((-0.02, 0.9), (0.11, 0.62), (0.92, 0.7), (1.04, 0.98))
+    ]
+    canvas.paint(
+        [ground(canvas, swell(canvas, h * 0.96, u * 0.02, 1.1)), *frame], tone, mix(tone, BLACK, 0.4)
+    )
 
 
 def winter(canvas: Canvas, theme: Theme) -> None:
@@ -143,7 +164,10 @@ def winter(canvas: Canvas, theme: Theme) -> None:
     line = swell(canvas, h * 0.86, u * 0.02, 0.5)
     x = canvas.width * rng.uniform(0.25, 0.6)
     house(canvas, mood, x, height_at(line, x) + u * 0.02, u * 0.14)
-    flakes = [oval(rng.random() * canvas.width, rng.random() * h, u * rng.uniform(0.0012, 0.0042)) for _ in range(150)]
+    flakes = [
+        oval(rng.random() * canvas.width, rng.random() * h, u * rng.uniform(0.0012, 0.0042))
+        for _ in range(150)
+    ]
     canvas.paint(flakes, WHITE, opacity=0.8)
 
 
@@ -177,19 +201,21 @@ def meadow(canvas: Canvas, theme: Theme) -> None:
         if 0.3 < near < 0.8:
             for x in (rng.random() * canvas.width for _ in range(7)):
                 leaf = at_depth(mood, (60, 140, 70), near + 0.1)
-                leafy(canvas, x, height_at(line, x) + u * 0.01, u * (0.03 + near * 0.14), leaf, mix(leaf, BLACK, 0.6))
+                leafy(
+                    canvas,
+                    x,
+                    height_at(line, x) + u * 0.01,
+                    u * (0.03 + near * 0.14),
+                    leaf,
+                    mix(leaf, BLACK, 0.6),
+                )
         canvas.paint([ground(canvas, line)], mix(tone, WHITE, 0.1), mix(tone, BLACK, 0.25))
     if "house" in theme.motifs or rng.random() < 0.4:
         x = canvas.width * rng.uniform(0.15, 0.3)
         house(canvas, mood, x, height_at(line, x) + u * 0.03, u * 0.14)
     flowers(canvas, mood, line)
-    if "balloon" in theme.motifs or rng.random() < 0.4:
-        for size, colour, at in ((0.075, (222, 62, 60), 0.5), (0.045, (250, 176, 50), 0.78), (0.032, (60, 130, 200), 0.2)):
-            x, y = canvas.width * (at + rng.uniform(-0.08, 0.08)), h * rng.uniform(0.14, 0.42)
-            balloon(canvas, mood, x, y, u * size, colour)
-    if "cat" in theme.motifs:
-        x = canvas.width * rng.uniform(0.55, 0.7)
-        cat(canvas, x, height_at(line, x) + u * 0.02, u * 0.26, at_depth(mood, (40, 34, 44), 1.0))
+    if not theme.motifs and rng.random() < 0.4:
+        balloons(canvas, mood)
 
 
 def flowers(canvas: Canvas, mood: Mood, line: Polygon) -> None:

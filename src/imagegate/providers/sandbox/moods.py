@@ -1,4 +1,4 @@
-"""What a prompt asks for in words: the hour and weather of a picture (its mood), its colour, its scene."""
+"""What a prompt asks for in words: scene, hour and weather (the mood), colour, guests."""
 
 import re
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from imagegate.providers.sandbox.canvas import Colour, mix
 
 @dataclass(frozen=True, slots=True)
 class Mood:
-    """sky: from the zenith to the horizon. light: what falls on things. haze: what distance turns them into."""
+    """sky: zenith to horizon. light: falls on things. haze: what distance turns them into."""
 
     name: str
     sky: tuple[Colour, Colour, Colour]
@@ -22,16 +22,78 @@ class Mood:
 MOODS = {
     mood.name: mood
     for mood in (
-        Mood("day", ((38, 112, 196), (112, 184, 232), (222, 240, 238)), (255, 250, 224), (196, 224, 232), (255, 250, 240)),
-        Mood("dawn", ((92, 110, 176), (226, 156, 172), (255, 218, 178)), (255, 244, 214), (246, 200, 184), (206, 164, 176)),
-        Mood("sunset", ((66, 32, 96), (214, 78, 86), (255, 190, 92)), (255, 236, 170), (240, 132, 92), (176, 96, 104)),
-        Mood("dusk", ((22, 26, 70), (92, 72, 144), (240, 146, 150)), (255, 222, 196), (176, 112, 150), (112, 96, 150)),
-        Mood("night", ((5, 9, 28), (14, 30, 74), (50, 84, 138)), (244, 242, 224), (44, 74, 124), (62, 84, 132), True),
-        Mood("aurora", ((6, 10, 30), (8, 40, 62), (26, 104, 108)), (236, 248, 236), (24, 86, 100), (52, 100, 122), True),
-        Mood("mist", ((156, 178, 186), (202, 214, 212), (240, 238, 226)), (255, 253, 244), (220, 224, 218), (178, 190, 188)),
-        Mood("gold", ((222, 138, 62), (248, 190, 100), (255, 236, 180)), (255, 252, 226), (252, 206, 130), (222, 164, 112)),
-        Mood("teal", ((14, 66, 88), (40, 146, 150), (250, 224, 170)), (255, 240, 196), (130, 190, 176), (140, 186, 178)),
-        Mood("rose", ((120, 84, 170), (236, 132, 176), (255, 214, 206)), (255, 246, 232), (240, 172, 190), (202, 142, 180)),
+        Mood(
+            "day",
+            ((38, 112, 196), (112, 184, 232), (222, 240, 238)),
+            (255, 250, 224),
+            (196, 224, 232),
+            (255, 250, 240),
+        ),
+        Mood(
+            "dawn",
+            ((92, 110, 176), (226, 156, 172), (255, 218, 178)),
+            (255, 244, 214),
+            (246, 200, 184),
+            (206, 164, 176),
+        ),
+        Mood(
+            "sunset",
+            ((66, 32, 96), (214, 78, 86), (255, 190, 92)),
+            (255, 236, 170),
+            (240, 132, 92),
+            (176, 96, 104),
+        ),
+        Mood(
+            "dusk",
+            ((22, 26, 70), (92, 72, 144), (240, 146, 150)),
+            (255, 222, 196),
+            (176, 112, 150),
+            (112, 96, 150),
+        ),
+        Mood(
+            "night",
+            ((5, 9, 28), (14, 30, 74), (50, 84, 138)),
+            (244, 242, 224),
+            (44, 74, 124),
+            (62, 84, 132),
+            True,
+        ),
+        Mood(
+            "aurora",
+            ((6, 10, 30), (8, 40, 62), (26, 104, 108)),
+            (236, 248, 236),
+            (24, 86, 100),
+            (52, 100, 122),
+            True,
+        ),
+        Mood(
+            "mist",
+            ((156, 178, 186), (202, 214, 212), (240, 238, 226)),
+            (255, 253, 244),
+            (220, 224, 218),
+            (178, 190, 188),
+        ),
+        Mood(
+            "gold",
+            ((222, 138, 62), (248, 190, 100), (255, 236, 180)),
+            (255, 252, 226),
+            (252, 206, 130),
+            (222, 164, 112),
+        ),
+        Mood(
+            "teal",
+            ((14, 66, 88), (40, 146, 150), (250, 224, 170)),
+            (255, 240, 196),
+            (130, 190, 176),
+            (140, 186, 178),
+        ),
+        Mood(
+            "rose",
+            ((120, 84, 170), (236, 132, 176), (255, 214, 206)),
+            (255, 246, 232),
+            (240, 172, 190),
+            (202, 142, 180),
+        ),
     )
 }
 
@@ -54,18 +116,18 @@ COLOUR_WORDS: dict[str, Colour] = {
 }  # fmt: skip
 
 SCENE_WORDS = {
-    "city": "city town street skyline building tower tokyo york paris london metropolis car robot cyberpunk office",
+    "city": "city town street skyline building tower tokyo york paris london car robot cyberpunk office",
     "space": "space planet galaxy astronaut rocket cosmos cosmic universe alien saturn mars spaceship nebula",
-    "sea": "sea ocean beach wave harbor harbour boat ship sail sailboat island coast whale fish surf lighthouse",
+    "sea": "sea ocean beach wave harbor harbour boat ship sail sailboat island coast whale fish lighthouse",
     "desert": "desert dune sand sahara cactus camel pyramid canyon egypt",
     "winter": "snow winter snowy ice icy christmas frost cold",
     "forest": "forest wood tree jungle bear fox deer owl pine wolf",
     "lake": "lake river reflection pond water swan",
     "mountains": "mountain alps alpine peak summit cliff valley dragon eagle",
-    "meadow": "meadow field farm garden flower hill grass cat dog horse house village cottage sheep rabbit balloon",
+    "meadow": "meadow field farm garden flower hill grass cat dog horse house village sheep balloon",
 }
 
-DEEP = ["sunset", "dusk", "aurora", "teal", "rose"]
+DEEP = ["sunset", "dusk", "teal", "rose"]
 """Moods with the colours of a nebula."""
 
 MOTIFS = {
@@ -76,7 +138,6 @@ MOTIFS = {
     "house": "house cabin cottage hut farm village",
     "lighthouse": "lighthouse",
     "pyramid": "pyramid egypt",
-    "rocket": "rocket spaceship astronaut",
 }
 
 
@@ -94,10 +155,14 @@ def read_theme(prompt: str, rng: Random) -> Theme:
     scene_draw, mood_draw = rng.random(), rng.random()
     scenes = named(SCENE_WORDS, words)[:1] or list(SCENE_WORDS)
     scene = scenes[int(scene_draw * len(scenes))]
-    moods = DEEP if scene == "space" else named(MOOD_WORDS, words) or list(MOODS)
+    colours = sorted(words & COLOUR_WORDS.keys())
+    told = DEEP if scene == "space" else named(MOOD_WORDS, words)
+    moods = told or [
+        m.name for m in MOODS.values() if not (m.dark and colours)
+    ]  # no colour shows in the dark
     mood = MOODS[moods[int(mood_draw * len(moods))]]
-    for word in sorted(words & COLOUR_WORDS.keys()):
-        mood = tinted(mood, COLOUR_WORDS[word])
+    for colour in colours:
+        mood = tinted(mood, COLOUR_WORDS[colour])
     return Theme(scene, mood, frozenset(named(MOTIFS, words)))
 
 

@@ -1,6 +1,7 @@
 """A picture from a prompt: the same words and seed always give the same bytes."""
 
 import io
+import zlib
 from dataclasses import dataclass
 from hashlib import sha256
 from math import sqrt
@@ -10,9 +11,9 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from imagegate.domain import Size
-from imagegate.providers.sandbox.canvas import Canvas, block, oval, stencil
+from imagegate.providers.sandbox.canvas import Canvas, oval, stencil
 from imagegate.providers.sandbox.moods import read_theme
-from imagegate.providers.sandbox.scenes import SCENES
+from imagegate.providers.sandbox.scenes import paint_scene
 
 MAX_EDGE_PX = 4096
 WORKING_PX = 1_850_000
@@ -21,7 +22,7 @@ WORKING_PX = 1_850_000
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What to draw: `index` is the picture's place among the n of its call, `quality` 0 to 100 for JPEG and WebP."""
+    """What to draw. `index`: its place among the n of its call. `quality`: 0 to 100, for JPEG and WebP."""
 
     prompt: str
     index: int
@@ -46,7 +47,7 @@ def paint(drawing: Drawing) -> Image.Image:
     rng = dice(drawing)
     theme = read_theme(drawing.prompt, rng)
     canvas = Canvas(Image.new("RGB", working_size(width, height)), rng)
-    SCENES[theme.scene](canvas, theme)
+    paint_scene(canvas, theme)
     if canvas.image.size == (width, height):
         return canvas.image
     return canvas.image.resize((width, height), Image.Resampling.BICUBIC)
@@ -59,7 +60,7 @@ def dice(drawing: Drawing) -> Random:
 
 def working_size(width: int, height: int) -> tuple[int, int]:
     """Small pictures are drawn larger and big ones smaller; no edge gets so thin that a scene has no room."""
-    scale = 2.0 if width * height <= 512 * 512 else 1.0
+    scale = 2.0 if width * height < 400 * 400 else 1.0
     scale = max(scale, 192 / max(width, height))
     scale = min(scale, sqrt(WORKING_PX / (width * height)))
     return max(32, round(width * scale)), max(32, round(height * scale))
@@ -86,7 +87,9 @@ def write_caption(picture: Image.Image, prompt: str) -> None:
     pad = points
     text = shortened(text, font, width - 2 * pad)
     band = int(points * 3.4)
-    fade = Image.linear_gradient("L").resize((width, band)).point([int(min(200, v * 1.1)) for v in range(256)])
+    fade = (
+        Image.linear_gradient("L").resize((width, band)).point([int(min(200, v * 1.1)) for v in range(256)])
+    )
     opaque = (8, 10, 16) if picture.mode == "RGB" else (8, 10, 16, 255)
     picture.paste(opaque, (0, height - band), fade)
     pen = ImageDraw.Draw(picture)
@@ -112,5 +115,5 @@ def encode(picture: Image.Image, drawing: Drawing) -> bytes:
         case "webp":
             picture.save(out, "WEBP", quality=drawing.quality, method=1)
         case _:
-            picture.save(out, "PNG", compress_level=1)
+            picture.save(out, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     return out.getvalue()

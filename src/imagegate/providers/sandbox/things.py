@@ -1,6 +1,5 @@
 """The things that stand in a scene: sun and moon, stars, clouds, pines, houses, boats, birds."""
 
-from collections.abc import Iterable
 from math import cos, pi, sin
 
 from PIL import ImageDraw
@@ -11,12 +10,12 @@ from imagegate.providers.sandbox.canvas import (
     Canvas,
     Colour,
     Point,
-    Polygon,
     block,
     lens,
     lit,
     mix,
     oval,
+    placed,
 )
 from imagegate.providers.sandbox.moods import Mood
 
@@ -43,7 +42,7 @@ def stars(canvas: Canvas, down_to: float) -> None:
     """Fewer and fainter towards the horizon."""
     pen = ImageDraw.Draw(canvas.image)
     size = max(1, canvas.unit // 640)
-    for _ in range(260):
+    for _ in range(min(300, 30 + canvas.width * canvas.height // 2000)):
         x, fall = canvas.rng.random() * canvas.width, canvas.rng.random()
         y = fall * fall * down_to * canvas.height
         shine = mix((120, 140, 190), WHITE, canvas.rng.random() * (1 - fall * 0.8))
@@ -62,7 +61,9 @@ def aurora(canvas: Canvas) -> None:
             y = base + unit * 0.07 * sin(phase + i / 6) + unit * 0.03 * sin(phase * 2 + i / 2.3)
             tall = unit * rng.uniform(0.12, 0.3)
             wide = canvas.width / 39
-            rays.append([(x, y), (x + wide, y + unit * 0.01), (x + wide * 1.1, y - tall), (x + wide * 0.1, y - tall)])
+            rays.append(
+                [(x, y), (x + wide, y + unit * 0.01), (x + wide * 1.1, y - tall), (x + wide * 0.1, y - tall)]
+            )
         canvas.paint(rays, mix(colour, (10, 30, 60), 0.5), colour, opacity=0.42, soft_px=unit * 0.016)
 
 
@@ -102,8 +103,14 @@ def leafy(canvas: Canvas, x: float, foot: float, height: float, leaf: Colour, tr
     """A round tree, lit from above."""
     canvas.paint([block(x - height * 0.035, foot - height * 0.5, height * 0.07, height * 0.5)], trunk)
     crowns = [(-0.2, 0.55, 0.2), (0.2, 0.55, 0.21), (0.0, 0.72, 0.26), (-0.05, 0.5, 0.22)]
-    canvas.paint([oval(x + height * dx, foot - height * up, height * r) for dx, up, r in crowns], leaf, mix(leaf, BLACK, 0.45))
-    canvas.paint([oval(x - height * 0.05, foot - height * 0.8, height * 0.13)], mix(leaf, WHITE, 0.3), opacity=0.35)
+    canvas.paint(
+        [oval(x + height * dx, foot - height * up, height * r) for dx, up, r in crowns],
+        leaf,
+        mix(leaf, BLACK, 0.45),
+    )
+    canvas.paint(
+        [oval(x - height * 0.05, foot - height * 0.8, height * 0.13)], mix(leaf, WHITE, 0.3), opacity=0.35
+    )
 
 
 def house(canvas: Canvas, mood: Mood, x: float, foot: float, size: float) -> None:
@@ -111,53 +118,81 @@ def house(canvas: Canvas, mood: Mood, x: float, foot: float, size: float) -> Non
     wall, roof = lit((226, 208, 184), mood.light), lit((168, 66, 52), mood.light)
     canvas.paint([block(x + size * 0.62, foot - size * 1.02, size * 0.12, size * 0.4)], mix(roof, BLACK, 0.4))
     canvas.paint([block(x, foot - size * 0.55, size, size * 0.58)], wall, mix(wall, BLACK, 0.2))
-    eaves = [(x - size * 0.1, foot - size * 0.52), (x + size * 0.5, foot - size * 1.05), (x + size * 1.1, foot - size * 0.52)]
+    eaves = [
+        (x - size * 0.1, foot - size * 0.52),
+        (x + size * 0.5, foot - size * 1.05),
+        (x + size * 1.1, foot - size * 0.52),
+    ]
     canvas.paint([eaves], roof, mix(roof, BLACK, 0.25))
     panes = [block(x + size * dx, foot - size * 0.38, size * 0.18, size * 0.18) for dx in (0.14, 0.66)]
-    canvas.paint(panes, LAMP if mood.dark or mood.name in ("dusk", "sunset") else lit((120, 160, 190), mood.light))
-    canvas.paint([block(x + size * 0.41, foot - size * 0.34, size * 0.17, size * 0.36)], mix(roof, BLACK, 0.5))
+    canvas.paint(
+        panes, LAMP if mood.dark or mood.name in ("dusk", "sunset") else lit((120, 160, 190), mood.light)
+    )
+    canvas.paint(
+        [block(x + size * 0.41, foot - size * 0.34, size * 0.17, size * 0.36)], mix(roof, BLACK, 0.5)
+    )
     if mood.dark:
         canvas.glow(x + size * 0.5, foot - size * 0.3, size * 1.2, LAMP, 0.4)
 
 
 def boat(canvas: Canvas, x: float, y: float, size: float, sail: Colour, hull: Colour) -> None:
-    main = [(x, y - size), (x + size * 0.42, y - size * 0.16), (x, y - size * 0.16)]
-    jib = [(x - size * 0.04, y - size * 0.86), (x - size * 0.04, y - size * 0.16), (x - size * 0.32, y - size * 0.16)]
-    body = [(x - size * 0.42, y - size * 0.11), (x + size * 0.5, y - size * 0.11), (x + size * 0.34, y), (x - size * 0.3, y)]
-    canvas.paint([main, jib], sail, mix(sail, hull, 0.35))
-    canvas.paint([body], hull)
+    canvas.paint([placed(MAINSAIL, x, y, size), placed(JIB, x, y, size)], sail, mix(sail, hull, 0.35))
+    canvas.paint([placed(HULL, x, y, size)], hull)
+
+
+MAINSAIL = [(0, 1), (0.42, 0.16), (0, 0.16)]
+JIB = [(-0.04, 0.86), (-0.04, 0.16), (-0.32, 0.16)]
+HULL = [(-0.42, 0.11), (0.5, 0.11), (0.34, 0), (-0.3, 0)]
 
 
 def balloon(canvas: Canvas, mood: Mood, x: float, y: float, r: float, colour: Colour) -> None:
     """A hot-air balloon with two pale gores and its basket."""
     colour = mix(colour, lit(colour, mood.light), 0.6)
     skin: list[Point] = [(x + r * cos(a * pi / 24), y - r * sin(a * pi / 24)) for a in range(-4, 29)]
-    canvas.paint([[*skin, (x - r * 0.16, y + r * 1.25), (x + r * 0.16, y + r * 1.25)]], mix(colour, WHITE, 0.25), mix(colour, BLACK, 0.2))
+    canvas.paint(
+        [[*skin, (x - r * 0.16, y + r * 1.25), (x + r * 0.16, y + r * 1.25)]],
+        mix(colour, WHITE, 0.25),
+        mix(colour, BLACK, 0.2),
+    )
     canvas.paint([oval(x, y, r * 0.28, r * 0.98)], mix(colour, WHITE, 0.6), opacity=0.7)
     canvas.paint([block(x - r * 0.13, y + r * 1.42, r * 0.26, r * 0.2)], lit((120, 80, 50), mood.light))
+
+
+def balloons(canvas: Canvas, mood: Mood) -> None:
+    for size, colour, at in (
+        (0.075, (222, 62, 60), 0.5),
+        (0.045, (250, 176, 50), 0.78),
+        (0.032, (60, 130, 200), 0.2),
+    ):
+        x = canvas.width * (at + canvas.rng.uniform(-0.08, 0.08))
+        balloon(canvas, mood, x, canvas.height * canvas.rng.uniform(0.14, 0.42), canvas.unit * size, colour)
 
 
 def birds(canvas: Canvas, colour: Colour) -> None:
     rng, unit = canvas.rng, canvas.unit
     x, y = rng.uniform(0.2, 0.7) * canvas.width, rng.uniform(0.15, 0.35) * canvas.height
-    flock: list[Polygon] = []
+    flock = []
     for _ in range(7):
-        cx, cy, s = x + rng.uniform(-0.14, 0.14) * unit, y + rng.uniform(-0.07, 0.07) * unit, unit * rng.uniform(0.012, 0.022)
-        flock.append([(cx, cy), (cx - s * 0.5, cy - s * 0.45), (cx - s, cy - s * 0.3), (cx - s * 0.5, cy - s * 0.3), (cx, cy + s * 0.16),
-                      (cx + s * 0.5, cy - s * 0.3), (cx + s, cy - s * 0.3), (cx + s * 0.5, cy - s * 0.45)])  # fmt: skip
+        right, up = rng.uniform(-0.14, 0.14) * unit, rng.uniform(-0.07, 0.07) * unit
+        flock.append(placed(BIRD, x + right, y - up, unit * rng.uniform(0.012, 0.022)))
     canvas.paint(flock, colour, opacity=0.85)
+
+
+BIRD = [(0, 0), (-0.5, 0.45), (-1, 0.3), (-0.5, 0.3), (0, -0.16), (0.5, 0.3), (1, 0.3), (0.5, 0.45)]
 
 
 def cat(canvas: Canvas, x: float, foot: float, size: float, colour: Colour) -> None:
     """A cat that sits with its back to us, its tail curled to the right."""
-    body = [(x + size * dx, foot - size * up) for dx, up in CAT_BODY]
-    head = oval(x, foot - size * 0.76, size * 0.19, size * 0.165)
-    ears: Iterable[Polygon] = [[(x + s * size * a, foot - size * b) for a, b in CAT_EAR] for s in (-1, 1)]
-    tail = [oval(x + size * (0.12 + 0.5 * t - 0.12 * t**6), foot - size * (0.07 - 0.06 * sin(t * pi) + 0.26 * t**3),
-                 size * (0.055 - 0.02 * t)) for t in (i / 30 for i in range(31))]  # fmt: skip
-    canvas.paint([body, oval(x, foot - size * 0.12, size * 0.31, size * 0.14), head, *tail, *ears], colour)
+    shapes = [placed(shape, x, foot, size) for shape in (CAT_BODY, CAT_EAR, [(-a, b) for a, b in CAT_EAR])]
+    shapes.append(oval(x, foot - size * 0.12, size * 0.31, size * 0.14))
+    shapes.append(oval(x, foot - size * 0.76, size * 0.19, size * 0.165))
+    for i in range(31):
+        t = i / 30
+        right, up = 0.12 + 0.5 * t - 0.12 * t**6, 0.07 - 0.06 * sin(t * pi) + 0.26 * t**3
+        shapes.append(oval(x + size * right, foot - size * up, size * (0.055 - 0.02 * t)))
+    canvas.paint(shapes, colour)
 
 
-CAT_BODY = [(-0.3, 0.1), (-0.29, 0.22), (-0.24, 0.4), (-0.16, 0.56), (-0.11, 0.68), (0.11, 0.68), (0.16, 0.56), (0.24, 0.4),
-            (0.29, 0.22), (0.3, 0.1)]  # fmt: skip
 CAT_EAR = [(0.02, 0.88), (0.15, 1.03), (0.19, 0.78)]
+CAT_HALF = [(0.3, 0.1), (0.29, 0.22), (0.24, 0.4), (0.16, 0.56), (0.11, 0.68)]
+CAT_BODY = [*CAT_HALF, *((-right, up) for right, up in reversed(CAT_HALF))]

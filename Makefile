@@ -1,0 +1,60 @@
+# Every verb of the workshop. `make` alone lists them.
+
+PYTHON := $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev test static format lint types imports check long bench migrate fmt lock
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Make .venv and install imagegate with its tools
+	python3 -m venv .venv
+	.venv/bin/pip install -q -e '.[dev]'
+
+dev: ## Serve on IMAGEGATE_HOST and IMAGEGATE_PORT, with the embedded PostgreSQL unless another is configured
+	$(PYTHON) -m imagegate serve
+
+test: ## Run the tests
+	$(PYTHON) -m pytest
+
+static: format lint types imports ## Everything of `check` that runs no code
+
+format:
+	$(PYTHON) -m ruff format --check .
+
+lint:
+	$(PYTHON) -m ruff check .
+
+types:
+	$(PYTHON) -m mypy
+
+imports:
+	$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+
+check: static test ## What CI runs: format, lint, types, import contracts, tests
+
+long: ## Run the tests that are too long for every run
+	$(PYTHON) -m pytest -m long
+
+bench: ## Measure the gateway beside direct calls; about four minutes
+	$(PYTHON) -m benchmarks.run
+
+migrate: ## Bring the database's schema up to date
+	$(PYTHON) -m imagegate db upgrade
+
+fmt: ## Format, and mend what ruff can mend
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+# Pins that still hold are kept; `make lock UPGRADE=--upgrade` moves them. uv lives in a folder of its own, since
+# nothing else here needs it.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(UPGRADE)
+
+lock: ## Pin what the image installs: requirements.lock and deploy/build.lock
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; set -e; \
+	python3 -m venv "$$folder"; \
+	"$$folder/bin/pip" install -q uv; \
+	"$$folder/bin/"$(LOCK) pyproject.toml -o requirements.lock; \
+	"$$folder/bin/"$(LOCK) deploy/build.in -o deploy/build.lock

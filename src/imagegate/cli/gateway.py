@@ -1,0 +1,149 @@
+"""The HTTP server of `serve` and `demo`: its socket, its signals, its end."""
+
+import asyncio
+import errno
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from math import ceil
+
+import uvicorn
+
+from imagegate.app import create_app
+from imagegate.errors import OperatorError
+from imagegate.services import Services
+from imagegate.settings import Settings
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GRACE_S = 10
+"""Beyond drain_s: the last answers are still being written."""
+
+
+class Gateway(uvicorn.Server):
+    """uvicorn, except that it leaves the signals to `Stop`, and tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listens = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listens.set()
+
+
+class Stop:
+    """The first signal asks to stop and lets running generations end; the second cuts them short."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self._opened: tuple[Services, Gateway] | None = None
+        self._cut: asyncio.Task[None] | None = None
+
+    def signalled(self) -> None:
+        insisting = self.asked.is_set()
+        self.asked.set()
+        if self._opened is None:
+            return
+        services, gateway = self._opened
+        services.status.draining = True
+        gateway.should_exit = True
+        if insisting and self._cut is None:
+            gateway.force_exit = True
+            self._cut = asyncio.create_task(services.supervisor.drain(0))
+
+    def concerns(self, services: Services, gateway: Gateway) -> None:
+        """What to stop. A signal that came before is not forgotten."""
+        self._opened = services, gateway
+        if self.asked.is_set():
+            services.status.draining = True
+            gateway.should_exit = True
+
+
+@contextmanager
+def on_signals() -> Iterator[Stop]:
+    """SIGINT and SIGTERM go to the Stop as long as this is open."""
+    loop, stop = asyncio.get_running_loop(), Stop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stop.signalled)
+    try:
+        yield stop
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def bind(host: str, port: int, verb: str) -> socket.socket:
+    """The port is ours from now on, but nobody can connect yet. Raises OperatorError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise OperatorError(f"{host!r} is not an address to listen on: {error.strerror}.") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise refused(error, host, port, verb) from None
+    return listener
+
+
+def refused(error: OSError, host: str, port: int, verb: str) -> OperatorError:
+    if error.errno == errno.EADDRINUSE:
+        return OperatorError(f"Port {port} of {host} is taken. Choose another: imagegate {verb} --port {port + 1}")
+    return OperatorError(
+        f"Port {port} of {host} cannot be listened on: {error.strerror}. Choose another: imagegate {verb} --port 8080"
+    )
+
+
+def base_url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def configured(services: Services) -> uvicorn.Config:
+    settings: Settings = services.settings
+    return uvicorn.Config(
+        create_app(services=services),
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        backlog=2048,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=ceil(settings.drain_s) + GRACE_S,
+    )
+
+
+@asynccontextmanager
+async def listening(
+    services: Services, listener: socket.socket, stop: Stop, verb: str
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Answer on `listener`; gives the task that ends when nobody is answered any more.
+
+    On the way out no more connections are accepted, and handlers that run are waited for.
+    """
+    host, port = listener.getsockname()[:2]
+    gateway = Gateway(configured(services))
+    stop.concerns(services, gateway)
+    serving = asyncio.create_task(gateway.serve(sockets=[listener]))
+    ready = asyncio.create_task(gateway.listens.wait())
+    await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+    if serving.done() and isinstance(error := serving.exception(), OSError):
+        raise refused(error, host, port, verb)
+    try:
+        yield serving
+    finally:
+        gateway.should_exit = True
+        await serving

@@ -1,0 +1,189 @@
+"""`imagegate image`: draw from the shell, down the same line as everybody else."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from imagegate.cli.desk import Desk, run
+from imagegate.cli.options import AccountName, Env, EnvOption, Json, SizeOption, actor, read_size
+from imagegate.errors import OperatorError
+
+if TYPE_CHECKING:
+    from imagegate.domain import Generation, Principal
+    from imagegate.services import Services
+
+Format = Literal["png", "jpeg", "webp"]
+
+DEMO = "demo"
+APP = "cli"
+FORMATS: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+LONGEST_NAME = 60
+
+
+def a_target(path: Path | None) -> Path | None:
+    if path is not None and path.suffix and path.suffix.lower() not in FORMATS:
+        raise typer.BadParameter(f"{path.suffix} is no format here: end the name with .png, .jpg or .webp.")
+    return path
+
+
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", callback=a_target, help="Where to write it.")
+]
+
+
+def image(
+    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Any name of a model.")] = None,
+    size: SizeOption = None,
+    n: Annotated[int, typer.Option("-n", min=1, max=10, help="How many.")] = 1,
+    quality: Annotated[str | None, typer.Option("--quality", "-q", help="low, medium, high …")] = None,
+    account: AccountName = DEMO,
+    env: EnvOption = "test",
+    output: Output = None,
+    format_: Annotated[Format | None, typer.Option("--format", help="How to encode it.")] = None,
+    json: Json = False,
+) -> None:
+    """Draw, and write the images to files. Costs what it costs over HTTP; --env test draws with the sandbox."""
+    from imagegate.admin.operations import LEGACY_QUALITY
+    from imagegate.domain import GenerationRequest
+
+    if output is not None and not output.absolute().parent.is_dir():
+        raise typer.BadParameter(f"the folder {output.absolute().parent} does not exist.", param_hint="--output")
+    wanted = GenerationRequest(
+        prompt=prompt,
+        model=model,
+        n=n,
+        size=read_size(size),
+        quality=LEGACY_QUALITY.get(quality, quality) if quality else None,
+        output_format=format_ or (FORMATS.get(output.suffix.lower()) if output else None),
+    )
+
+    async def work(desk: Desk) -> None:
+        from imagegate.generation import pipeline
+
+        async with desk.services(desk.settings()) as services:
+            principal = await principal_for(services, account, env)
+            with desk.progress(f"Drawing with {model or services.settings.default_model}"):
+                generation = await pipeline.generate(services, principal, wanted, nobody_leaves)
+            files = await write_images(services, generation, output or named_after(prompt))
+            shown = described(generation, files, account, env, await available(services, principal))
+        desk.answer(shown, text_of(shown))
+
+    run(work, json=json)
+
+
+async def nobody_leaves() -> bool:
+    return False
+
+
+async def principal_for(services: "Services", account: str, env: Env) -> "Principal":
+    """The account's key for this command, made on first use; nobody ever sees it, the journal only wants one."""
+    from imagegate.admin import operations
+    from imagegate.domain import Principal
+    from imagegate.identity.keys import Labels, get_account
+
+    if account == DEMO:
+        await ensure_account(services, DEMO)
+    async with services.engine.begin() as tx:
+        account_id = await get_account(tx, account)
+        key = await find_own_key(tx, account, env)
+        if key is None:
+            key = await operations.create_key(tx, services.keyring.key_pepper, account, env, Labels(app=APP), None)
+    return Principal(account_id, env, key.id, app=APP)
+
+
+async def ensure_account(services: "Services", name: str) -> None:
+    """Open the account unless it is there, or somebody else opens it meanwhile."""
+    from imagegate.admin import operations
+    from imagegate.errors import InvalidRequest
+
+    async with services.engine.connect() as connection:
+        if await operations.find_account(connection, name):
+            return
+    try:
+        async with services.engine.begin() as tx:
+            await operations.open_account(tx, services.settings, name, actor())
+    except InvalidRequest:
+        async with services.engine.connect() as connection:
+            if not await operations.find_account(connection, name):
+                raise
+
+
+async def find_own_key(connection: Any, account: str, env: Env) -> Any:
+    from datetime import UTC, datetime
+
+    from imagegate.admin import operations
+
+    now = datetime.now(UTC)
+    found = (
+        key
+        for key in await operations.list_keys(connection, account)
+        if key.env == env and key.labels.app == APP and key.expires_at is None and key.status(now) == "active"
+    )
+    return next(found, None)
+
+
+async def available(services: "Services", principal: "Principal") -> int:
+    from imagegate.ledger.wallets import get_wallet
+
+    async with services.engine.connect() as connection:
+        return (await get_wallet(connection, principal.account_id, principal.env)).available_tokens
+
+
+def named_after(prompt: str) -> Path:
+    """A file of the first words, here, that is not there yet."""
+    words = "-".join(re.findall(r"[a-z0-9]+", prompt.lower()))[:LONGEST_NAME].strip("-") or "image"
+    stem, number = words, 1
+    while any(Path().glob(f"{stem}.*")) or any(Path().glob(f"{stem}-[0-9]*.*")):
+        number += 1
+        stem = f"{words}_{number}"
+    return Path(stem)
+
+
+async def write_images(services: "Services", generation: "Generation", target: Path) -> list[dict[str, Any]]:
+    """One file an image: `out.png`, or `out-1.png` and so on. The extension is that of the real format."""
+    files = []
+    for number, made in enumerate(generation.images, start=1):
+        stem = target.stem if target.suffix.lower() in FORMATS else target.name
+        extension = Path(made.object).suffix
+        if FORMATS.get(target.suffix.lower()) == FORMATS.get(extension):
+            extension = target.suffix
+        path = target.with_name(f"{stem}-{number}{extension}" if len(generation.images) > 1 else stem + extension)
+        write(path, await services.store.get(made.object), generation)
+        files.append({"path": str(path), "size": str(made.size), "bytes": made.bytes, "mime": made.mime})
+    return files
+
+
+def write(path: Path, data: bytes, generation: "Generation") -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise OperatorError(
+            f"{path} cannot be written: {error.strerror}. The image is kept as {generation.public_id}."
+        ) from None
+
+
+def described(
+    generation: "Generation", files: list[dict[str, Any]], account: str, env: Env, available_tokens: int
+) -> dict[str, Any]:
+    served = next((attempt for attempt in generation.attempts if attempt.outcome == "DELIVERED"), None)
+    return {
+        "id": generation.public_id,
+        "model": generation.model,
+        "provider": served.provider if served else None,
+        "files": files,
+        "charged_tokens": generation.charged_tokens,
+        "account": account,
+        "env": env,
+        "balance_tokens": available_tokens,
+        "parameters": {r.name: {"treatment": r.treatment, "detail": r.detail} for r in generation.receipts},
+    }
+
+
+def text_of(shown: dict[str, Any]) -> str:
+    lines = [f"{file['path']}  {file['size']} {file['mime']}, {file['bytes']:,} bytes" for file in shown["files"]]
+    said = [f"{name} was {r['treatment']}: {r['detail']}" for name, r in shown["parameters"].items() if r["detail"]]
+    paid = f"{shown['model']} by {shown['provider']}: {shown['charged_tokens']:,} tokens charged, "
+    return "\n".join([*lines, *said, f"{paid}{shown['balance_tokens']:,} left ({shown['account']}, {shown['env']})."])

@@ -1,0 +1,55 @@
+"""`imagegate serve`: the gateway itself."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imagegate.cli.desk import Desk, run
+from imagegate.cli.options import Json
+
+if TYPE_CHECKING:
+    from imagegate.services import Services
+
+HostOption = Annotated[str | None, typer.Option("--host", help="Address to listen on. Default: IMAGEGATE_HOST.")]
+PortOption = Annotated[
+    int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on. Default: IMAGEGATE_PORT.")
+]
+
+
+def serve(host: HostOption = None, port: PortOption = None, json: Json = False) -> None:
+    """Serve the API until Ctrl-C or SIGTERM; running generations are waited for, a second signal cuts them short.
+
+    Several processes may share one database, secret and image store.
+    """
+    import uvloop
+
+    async def work(desk: Desk) -> None:
+        from contextlib import closing
+
+        from imagegate.cli import gateway
+
+        settings = desk.settings(host=host, port=port)
+        with closing(gateway.bind(settings.host, settings.port, "serve")) as listener, gateway.on_signals() as stop:
+            async with desk.services(settings) as services:
+                url = gateway.base_url(listener)
+                async with gateway.listening(services, listener, stop, "serve") as serving:
+                    await greet(desk, services, url)
+                    await serving
+                desk.say("Stopping: running generations are waited for.")
+
+    run(work, json=json, loop_factory=uvloop.new_event_loop)
+
+
+async def greet(desk: Desk, services: "Services", url: str) -> None:
+    """One line with the address; whoever has no account yet learns how to make one."""
+    from imagegate.admin import operations
+
+    if desk.json:
+        desk.answer({"url": url, "base_url": f"{url}/v1"}, "")
+    desk.say(f"imagegate listens on {url} (API base {url}/v1, stop with Ctrl-C)")
+    async with services.engine.connect() as connection:
+        if not await operations.list_accounts(connection):
+            desk.say(
+                "There is no account yet. In another terminal: imagegate accounts create NAME, "
+                "then: imagegate keys create --account NAME --env test"
+            )

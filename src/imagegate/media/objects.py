@@ -1,0 +1,70 @@
+"""What lies in a store: the names of the objects, and one that is opened for reading.
+
+    {account}/{env}/{generation}/{epoch}/{idx}-{sha256}.{format}
+
+Ids are 32 hex digits. A name says what its bytes are, so an object is never overwritten with other ones.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from imagegate.errors import OperatorError
+
+PLACE = r"[0-9a-f]{32}/[a-z0-9][a-z0-9_-]{0,31}/[0-9a-f]{32}"
+NUMBER = r"(?:0|[1-9][0-9]{0,8})"
+NAME = re.compile(rf"{PLACE}/{NUMBER}/{NUMBER}-[0-9a-f]{{64}}\.(?:png|jpeg|webp|gif|avif)")
+PREFIX = re.compile(rf"{PLACE}/(?:{NUMBER}/)?")
+ID_FILE = ".imagegate-store-id"
+TIMEOUT_S = 20.0
+"""The longest one operation of a store may take, before it counts as down."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """One object, opened. `chunks` can be read once."""
+
+    size_bytes: int
+    mime: str
+    chunks: AsyncIterator[bytes]
+
+
+def object_name(
+    account_id: UUID, env: str, generation_id: UUID, *, epoch: int, index: int, sha256: bytes, format: str
+) -> str:
+    return f"{epoch_prefix(account_id, env, generation_id, epoch)}{index}-{sha256.hex()}.{format}"
+
+
+def epoch_prefix(account_id: UUID, env: str, generation_id: UUID, epoch: int) -> str:
+    """What all objects of one epoch begin with, for `list`."""
+    return f"{account_id.hex}/{env}/{generation_id.hex}/{epoch}/"
+
+
+def mime_of(name: str) -> str:
+    return f"image/{name.rpartition('.')[2]}"
+
+
+def checked(name: str) -> str:
+    """The name itself. Raises ValueError when it is none: names come from us, so that is a bug."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not an object name")
+    return name
+
+
+def checked_prefix(prefix: str) -> str:
+    """One generation's prefix or one epoch's, itself. Raises ValueError for any other."""
+    if not PREFIX.fullmatch(prefix):
+        raise ValueError(f"{prefix!r} is not the prefix of a generation or of an epoch")
+    return prefix
+
+
+def read_id(content: bytes) -> UUID:
+    """What an id file says. Raises OperatorError when it is no UUID."""
+    try:
+        return UUID(content.decode("ascii").strip())
+    except ValueError:
+        raise OperatorError(
+            f"The id file {ID_FILE} of the image store is damaged. Put the id back that the database knows, "
+            "or remove the file to begin with an empty store."
+        ) from None

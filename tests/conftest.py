@@ -1,0 +1,218 @@
+"""One embedded PostgreSQL, one gateway and one fake provider for the whole run; an account of its own for each test.
+
+Every test that spends through the gateway ends with the proof of the ledger.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+import uvicorn
+from httpx import AsyncClient
+from imagegate.db.migrate import upgrade
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from imagegate.app import create_app
+from imagegate.db.base import open_engine, snapshot
+from imagegate.db.embedded import EmbeddedPostgres
+from imagegate.identity import keys
+from imagegate.ledger import wallets
+from imagegate.ledger.verify import verify
+from imagegate.services import Services, open_services
+from imagegate.settings import ProviderSettings, Settings
+from tests.fake_provider import KEY, FakeProvider
+from tests.fake_verbs import Images
+
+SECRET = "MnVPpxuSbRM2S0jTIrRwFwvjM7x9a4QH3y1jWd5n"
+LIVE_TOKENS = 1_000_000
+TEST_TOKENS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Urls:
+    app: str
+    owner: str
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Iterator[Path]:
+    """Short, so that the socket fits, and reachable for the user that PostgreSQL runs as."""
+    with tempfile.TemporaryDirectory(prefix="ig", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(data_dir: Path) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(data_dir, lambda line: None) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def urls(postgres: EmbeddedPostgres) -> Urls:
+    """A migrated database."""
+    owner, app = postgres.create_database("tests")
+    upgrade(owner, lambda line: None)
+    return Urls(app, owner)
+
+
+@pytest.fixture(scope="session")
+def settings(
+    data_dir: Path, urls: Urls, fake_server: FakeProvider, compatible_server: FakeProvider
+) -> Settings:
+    return Settings(
+        secret=SecretStr(SECRET),
+        data_dir=data_dir / "gateway",
+        database_url=SecretStr(urls.app),
+        deadline_s=20,
+        drain_s=5,
+        providers={
+            "openai": ProviderSettings(fake_server.base_url, SecretStr(KEY)),
+            "openai_compatible": ProviderSettings(
+                compatible_server.base_url, SecretStr(KEY), frozenset({f"127.0.0.1:{compatible_server.port}"})
+            ),
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+async def engine(urls: Urls, settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """The owner's connections: for looking at rows and for what no gateway may do."""
+    opened = open_engine(urls.owner, settings, statement_timeout_s=60)
+    yield opened
+    await opened.dispose()
+
+
+@pytest.fixture(scope="session")
+async def fake_server() -> AsyncIterator[FakeProvider]:
+    async with FakeProvider() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="session")
+async def compatible_server() -> AsyncIterator[FakeProvider]:
+    async with FakeProvider(compatible=True) as fake:
+        yield fake
+
+
+def fresh(fake: FakeProvider) -> FakeProvider:
+    fake.requests.clear()
+    fake.violations.clear()
+    fake.default = Images()
+    return fake
+
+
+@pytest.fixture
+def fake(fake_server: FakeProvider) -> FakeProvider:
+    return fresh(fake_server)
+
+
+@pytest.fixture(scope="session")
+async def opened(settings: Settings) -> AsyncIterator[Services]:
+    async with open_services(settings) as services:
+        yield services
+
+
+@pytest.fixture
+async def services(opened: Services, engine: AsyncEngine) -> AsyncIterator[Services]:
+    """The gateway's insides. The ledger is proved after each test that asks for them."""
+    yield opened
+    async with snapshot(engine) as connection:
+        report = await verify(connection)
+    assert report.ok, report.to_json()
+
+
+@asynccontextmanager
+async def listening(services: Services) -> AsyncIterator[str]:
+    """A gateway on loopback; gives its base URL."""
+    config = uvicorn.Config(
+        create_app(services=services), host="127.0.0.1", port=0, log_config=None, lifespan="on"
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0)
+        assert not serving.done(), "the server ended at once"
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@pytest.fixture(scope="session")
+async def base_url(opened: Services) -> AsyncIterator[str]:
+    async with listening(opened) as url:
+        yield url
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[[Services], Awaitable[str]]]:
+    """Start further gateways, on changed services."""
+    async with AsyncExitStack() as stack:
+
+        async def start(services: Services) -> str:
+            return await stack.enter_async_context(listening(services))
+
+        yield start
+
+
+@dataclass(frozen=True)
+class Account:
+    """A customer with a live and a test key. `balance` gives (posted, held) of a wallet."""
+
+    id: UUID
+    name: str
+    key: str
+    test_key: str
+    engine: AsyncEngine
+
+    async def balance(self, env: str = "live") -> tuple[int, int]:
+        async with self.engine.connect() as connection:
+            wallet = await wallets.get_wallet(connection, self.id, env)
+        return wallet.posted_tokens, wallet.held_tokens
+
+
+async def open_account(services: Services, engine: AsyncEngine, live_tokens: int = LIVE_TOKENS) -> Account:
+    name, pepper = f"customer-{uuid4().hex[:12]}", services.keyring.key_pepper
+    async with engine.begin() as tx:
+        account_id = await keys.create_account(tx, name)
+        await wallets.create_wallets(tx, account_id)
+        for env, tokens in (("live", live_tokens), ("test", TEST_TOKENS)):
+            if tokens:
+                await wallets.top_up(
+                    tx, account_id, env, tokens, reason="a test", actor="tests", funding=wallets.Funding()
+                )
+        made = [
+            await keys.create_key(tx, pepper, account_id, env, keys.Labels(), None)
+            for env in ("live", "test")
+        ]
+    return Account(account_id, name, made[0][1], made[1][1], engine)
+
+
+@pytest.fixture
+async def account(services: Services, engine: AsyncEngine) -> Account:
+    return await open_account(services, engine)
+
+
+@pytest.fixture
+async def client(account: Account, base_url: str) -> AsyncIterator[AsyncClient]:
+    """Speaks with the account's live key."""
+    async with AsyncClient(
+        base_url=base_url, headers={"authorization": f"Bearer {account.key}"}, timeout=30
+    ) as http:
+        yield http
+
+
+@pytest.fixture
+async def test_client(account: Account, base_url: str) -> AsyncIterator[AsyncClient]:
+    """Speaks with the account's test key."""
+    headers = {"authorization": f"Bearer {account.test_key}"}
+    async with AsyncClient(base_url=base_url, headers=headers, timeout=30) as http:
+        yield http

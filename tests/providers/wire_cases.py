@@ -1,0 +1,79 @@
+"""Recorded exchanges in `tests/wire/<provider>/*.json`: our call, what it must send, an answer, its reading.
+
+`call` has fields of ProviderCall; `sent` is the body; `status`, `headers`, `answer` (JSON) or `text` are the
+answer; `expected` is the outcome class and what else is to be found on the result or the error.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import respx
+
+from imagegate.domain import ProviderCall, ProviderResult, Size
+from imagegate.errors import AttemptFailed, ContentRejected, ProviderRejected
+
+FOLDER = Path(__file__).parent.parent / "wire"
+BASE_URL = "https://provider.test/v1"
+
+
+def cases(provider: str) -> list[Any]:
+    return sorted((FOLDER / provider).glob("*.json"))
+
+
+def load(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text()))
+
+
+def call_from(case: dict[str, Any], **more: Any) -> ProviderCall:
+    fields = {
+        "upstream_model": "gpt-image-2.5-flare",
+        "prompt": "A red fox in snow",
+        "n": 1,
+        "size": "1024x1024",
+    }
+    fields |= {"base_url": BASE_URL, "deadline_s": 5.0} | case.get("call", {}) | more
+    size = Size.parse(fields.pop("size"))
+    assert size is not None
+    return ProviderCall(size=size, **fields)
+
+
+def answering(case: dict[str, Any]) -> tuple[httpx.MockTransport, respx.Route]:
+    """A transport that gives the recorded answer to one creating call and nothing else."""
+    router = respx.MockRouter(assert_all_called=False)
+    route = router.post(f"{BASE_URL}/images/generations")
+    content = case["text"].encode() if "text" in case else json.dumps(case["answer"]).encode()
+    route.respond(case["status"], headers=case.get("headers", {}), content=content)
+    return httpx.MockTransport(router.async_handler), route
+
+
+def outcome_of(result: ProviderResult | Exception) -> str:
+    match result:
+        case ProviderResult():
+            return "DELIVERED"
+        case ContentRejected() | ProviderRejected():
+            return "REJECTED"
+        case AttemptFailed():
+            return result.outcome
+        case _:
+            raise result
+
+
+def told(result: ProviderResult | Exception, name: str) -> Any:
+    """A field of `expected`, as the result or the error says it."""
+    if name == "outcome":
+        return outcome_of(result)
+    if name == "class":
+        return type(result).__name__
+    if name == "images":
+        assert isinstance(result, ProviderResult), result
+        return [
+            {
+                key: value
+                for key in ("b64", "url", "revised_prompt")
+                if (value := getattr(image, key)) is not None
+            }
+            for image in result.images
+        ]
+    return getattr(result, name)
