@@ -1,6 +1,7 @@
 # Every verb of the workshop. `make` alone lists them.
 
-PYTHON := $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
+VENV := $(if $(wildcard .venv/bin/python),.venv/bin/)
+PYTHON := $(if $(VENV),.venv/bin/python,python3)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev test static format lint types imports check long bench migrate fmt lock
@@ -30,7 +31,7 @@ types:
 	$(PYTHON) -m mypy
 
 imports:
-	$(PYTHON) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()'
+	$(VENV)lint-imports
 
 check: static test ## What CI runs: format, lint, types, import contracts, tests
 

@@ -87,7 +87,9 @@ async def test_a_proxy_of_the_environment_is_not_used(
         assert (await post(outbound, fake.base_url)).status == 200
 
 
-@pytest.mark.parametrize("base_url", ["api.example.com/v1", "file:///etc", "http://", "http://h\x00/v1"])
+@pytest.mark.parametrize(
+    "base_url", ["api.example.com/v1", "file:///etc", "http://", "http://u:p@127.0.0.1/v1", "http://h\x00/v1"]
+)
 async def test_a_base_url_that_is_none_is_not_sent(outbound: Outbound, base_url: str) -> None:
     with pytest.raises(NotSent, match="cannot be used"):
         await post(outbound, base_url)

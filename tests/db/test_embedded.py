@@ -3,11 +3,10 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.db.programs import ask, open_folder, program, server_pid, wait_until
+from tests.db.programs import ask, program, server_pid, wait_until
 
 from imagegate.db.embedded import EmbeddedPostgres
 from imagegate.db.pgbinaries import choose_account, psql_command, start
@@ -19,73 +18,65 @@ def quiet(line: str) -> None:
     pass
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with open_folder() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def data_dir() -> Iterator[Path]:
-    """A database that is already made; every test leaves it stopped."""
-    with open_folder() as made:
-        with EmbeddedPostgres(made / "data", quiet):
-            pass
-        yield made / "data"
-
-
-def test_the_last_of_two_processes_stops_the_server(data_dir: Path) -> None:
-    with program(data_dir) as one, program(data_dir) as other:
+def test_the_last_of_two_processes_stops_the_server(made: Path) -> None:
+    with program(made) as one, program(made) as other:
         assert one.url() == other.url()
-        pid = server_pid(data_dir)
+        pid = server_pid(made)
 
         assert one.leave() == 0
-        assert server_pid(data_dir) == pid is not None
+        assert server_pid(made) == pid is not None
         assert ask(other.url(), "SELECT 1") == "1"
 
         assert other.leave() == 0
-    assert server_pid(data_dir) is None
-    assert not (data_dir / "pg" / "postmaster.pid").exists()
+    assert server_pid(made) is None
+    assert not (made / "pg" / "postmaster.pid").exists()
 
 
-def test_a_server_left_by_a_killed_program_is_adopted_and_stopped_in_the_end(data_dir: Path) -> None:
-    with program(data_dir) as killed:
+def test_an_interrupt_at_the_terminal_does_not_reach_the_server(made: Path) -> None:
+    with EmbeddedPostgres(made, quiet):
+        pid = server_pid(made)
+        assert pid is not None
+        assert os.getsid(pid) not in (os.getsid(0), 0)
+
+
+def test_a_server_left_by_a_killed_program_is_adopted_and_stopped_in_the_end(made: Path) -> None:
+    with program(made) as killed:
         killed.url()
-        orphan = server_pid(data_dir)
+        orphan = server_pid(made)
         killed.kill()
-    assert server_pid(data_dir) == orphan is not None
+    assert server_pid(made) == orphan is not None
 
-    with EmbeddedPostgres(data_dir, quiet) as server:
-        assert server_pid(data_dir) == orphan
+    with EmbeddedPostgres(made, quiet) as server:
+        assert server_pid(made) == orphan
         assert server.sole_user
         assert ask(server.app_url, "SELECT current_user") == "imagegate_app"
 
-    assert server_pid(data_dir) is None
+    assert server_pid(made) is None
 
 
-def test_what_was_committed_outlives_a_killed_server_and_its_program(data_dir: Path) -> None:
-    with program(data_dir) as killed:
+def test_what_was_committed_outlives_a_killed_server_and_its_program(made: Path) -> None:
+    with program(made) as killed:
         ask(killed.url(), "CREATE TABLE kept AS SELECT 42 AS answer")
-        pid = server_pid(data_dir)
+        pid = server_pid(made)
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         killed.kill()
 
-    with EmbeddedPostgres(data_dir, quiet) as server:
+    with EmbeddedPostgres(made, quiet) as server:
         assert ask(server.owner_url, "SELECT answer FROM kept; DROP TABLE kept") == "42"
 
 
-def test_a_server_killed_under_its_users_is_started_again(data_dir: Path) -> None:
-    with EmbeddedPostgres(data_dir, quiet) as server:
+def test_a_server_killed_under_its_users_is_started_again(made: Path) -> None:
+    with EmbeddedPostgres(made, quiet) as server:
         ask(server.owner_url, "CREATE TABLE kept AS SELECT 42 AS answer")
-        pid = server_pid(data_dir)
+        pid = server_pid(made)
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: server_pid(data_dir) is None)
+        wait_until(lambda: server_pid(made) is None)
 
         server.ensure_running()
 
-        assert server_pid(data_dir) not in (pid, None)
+        assert server_pid(made) not in (pid, None)
         assert ask(server.owner_url, "SELECT answer FROM kept; DROP TABLE kept") == "42"
 
 
@@ -122,24 +113,24 @@ def test_a_path_too_long_for_a_socket_gets_a_private_temp_folder(folder: Path) -
     assert not noted.exists()
 
 
-def test_a_socket_that_was_swept_away_is_made_again(data_dir: Path) -> None:
-    with EmbeddedPostgres(data_dir, quiet) as server:
-        (data_dir / "pg" / SOCKET).unlink()
+def test_a_socket_that_was_swept_away_is_made_again(made: Path) -> None:
+    with EmbeddedPostgres(made, quiet) as server:
+        (made / "pg" / SOCKET).unlink()
 
         server.ensure_running()
 
         assert ask(server.owner_url, "SELECT 1") == "1"
 
 
-def test_a_process_id_used_by_another_program_does_not_keep_the_server_down(data_dir: Path) -> None:
-    account = choose_account(data_dir / "pg")
+def test_a_process_id_used_by_another_program_does_not_keep_the_server_down(made: Path) -> None:
+    account = choose_account(made / "pg")
     stranger = start(account, ["/bin/sleep", "600"], subprocess.DEVNULL)
     try:
-        lock = data_dir / "pg" / "postmaster.pid"
-        lock.write_text(f"{stranger.pid}\n{data_dir / 'pg'}\n0\n5432\n{data_dir / 'pg'}\n\n\nready\n")
+        lock = made / "pg" / "postmaster.pid"
+        lock.write_text(f"{stranger.pid}\n{made / 'pg'}\n0\n5432\n{made / 'pg'}\n\n\nready\n")
         os.chown(lock, account.uid, account.gid)
 
-        with EmbeddedPostgres(data_dir, quiet) as server:
+        with EmbeddedPostgres(made, quiet) as server:
             assert ask(server.owner_url, "SELECT 1") == "1"
 
         assert stranger.poll() is None
@@ -148,36 +139,36 @@ def test_a_process_id_used_by_another_program_does_not_keep_the_server_down(data
         stranger.wait()
 
 
-def test_a_server_that_does_not_start_says_why(data_dir: Path) -> None:
-    configuration = data_dir / "pg" / "postgresql.conf"
+def test_a_server_that_does_not_start_says_why(made: Path) -> None:
+    configuration = made / "pg" / "postgresql.conf"
     sound = configuration.read_text()
     configuration.write_text(sound + "max_connections = many\n")
     try:
         with pytest.raises(OperatorError, match='invalid value for parameter "max_connections"'):
-            EmbeddedPostgres(data_dir, quiet).__enter__()
+            EmbeddedPostgres(made, quiet).__enter__()
     finally:
         configuration.write_text(sound)
 
 
-def test_files_of_another_major_version_are_refused(data_dir: Path) -> None:
-    version = data_dir / "pg" / "PG_VERSION"
+def test_files_of_another_major_version_are_refused(made: Path) -> None:
+    version = made / "pg" / "PG_VERSION"
     version.write_text("17\n")
     try:
         with pytest.raises(OperatorError, match=r"made by PostgreSQL 17.*Dump it"):
-            EmbeddedPostgres(data_dir, quiet).__enter__()
+            EmbeddedPostgres(made, quiet).__enter__()
     finally:
         version.write_text("18\n")
 
 
-def test_kubernetes_is_refused(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kubernetes_is_refused(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
 
     with pytest.raises(OperatorError, match="IMAGEGATE_DATABASE_URL"):
-        EmbeddedPostgres(data_dir, quiet).__enter__()
+        EmbeddedPostgres(made, quiet).__enter__()
 
 
-def test_a_database_is_copied_with_what_is_in_it(data_dir: Path) -> None:
-    with EmbeddedPostgres(data_dir, quiet) as server:
+def test_a_database_is_copied_with_what_is_in_it(made: Path) -> None:
+    with EmbeddedPostgres(made, quiet) as server:
         template, _ = server.create_database("pattern")
         ask(template, "CREATE TABLE stencil AS SELECT 7 AS n")
 
@@ -195,8 +186,8 @@ def test_the_password_is_not_among_the_arguments_of_psql() -> None:
     assert secret == {"PGPASSWORD": "hush"}
 
 
-def test_strangers_get_in_neither_without_a_password_nor_with_a_wrong_one(data_dir: Path) -> None:
-    with EmbeddedPostgres(data_dir, quiet) as server:
+def test_strangers_get_in_neither_without_a_password_nor_with_a_wrong_one(made: Path) -> None:
+    with EmbeddedPostgres(made, quiet) as server:
         argv, secret = psql_command(server.owner_url)
         for password in ("", "wrong"):
             variables = {**os.environ, **secret, "PGPASSWORD": password}
@@ -204,4 +195,4 @@ def test_strangers_get_in_neither_without_a_password_nor_with_a_wrong_one(data_d
             assert done.returncode != 0
         assert ask(server.owner_url, "SHOW listen_addresses") == ""
         assert ask(server.owner_url, "SHOW fsync") == "on"
-        assert (data_dir / "pg.passwords").stat().st_mode & 0o777 == 0o600
+        assert (made / "pg.passwords").stat().st_mode & 0o777 == 0o600

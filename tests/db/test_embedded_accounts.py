@@ -5,22 +5,15 @@ import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.db.programs import USER, ask, open_folder, server_pid
+from tests.db.programs import USER, ask, server_pid
 
 from imagegate.db.embedded import EmbeddedPostgres
 from imagegate.db.pgbinaries import WHEEL, Installation, find_installation
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with open_folder() as made:
-        yield made
 
 
 @as_root
@@ -47,7 +40,7 @@ def test_root_runs_the_server_as_another_user_and_shuts_its_folders(folder: Path
 
 
 @as_root
-def test_programs_that_the_servers_user_cannot_reach_are_copied_once(folder: Path) -> None:
+def test_programs_that_the_servers_user_cannot_reach_are_copied_once(folder: Path, made: Path) -> None:
     found = find_installation()
     closed = folder / "closed"
     for source in (found.home, *found.libraries):
@@ -57,10 +50,10 @@ def test_programs_that_the_servers_user_cannot_reach_are_copied_once(folder: Pat
     said: list[str] = []
 
     for _ in range(2):
-        with EmbeddedPostgres(folder / "data", said.append, hidden) as server:
+        with EmbeddedPostgres(made, said.append, hidden) as server:
             assert ask(server.owner_url, "SELECT 1") == "1"
-            running = Path(f"/proc/{server_pid(folder / 'data')}/exe").readlink()
-            assert running.is_relative_to(folder / "data" / "pgsql")
+            running = Path(f"/proc/{server_pid(made)}/exe").readlink()
+            assert running.is_relative_to(made / "pgsql")
 
     assert len([line for line in said if "cannot reach" in line]) == 1
     assert closed.stat().st_mode & 0o777 == 0o700
@@ -87,14 +80,13 @@ def test_a_data_directory_in_a_closed_folder_has_its_database_beside_it(folder: 
 
 
 @as_root
-def test_a_closed_but_own_data_directory_is_opened_to_pass_through_only(folder: Path) -> None:
-    data = folder / "data"
-    data.mkdir(mode=0o700)
+def test_a_closed_but_own_data_directory_is_opened_to_pass_through_only(made: Path) -> None:
+    made.chmod(0o700)
 
-    with EmbeddedPostgres(data, lambda line: None) as server:
+    with EmbeddedPostgres(made, lambda line: None) as server:
         assert ask(server.app_url, "SELECT 1") == "1"
 
-    assert data.stat().st_mode & 0o777 == 0o711
+    assert made.stat().st_mode & 0o777 == 0o711
 
 
 @as_root

@@ -77,7 +77,9 @@ def test_a_file_that_breaks_off_anywhere_is_no_image(name: str) -> None:
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_bytes_after_the_end_are_let_through(name: str) -> None:
-    data = WHOLE[name] + (b"\0" * 16 if not name.startswith("avif") else pack(">I4s", 16, b"free") + b"\0" * 8)
+    data = WHOLE[name] + (
+        b"\0" * 16 if not name.startswith("avif") else pack(">I4s", 16, b"free") + b"\0" * 8
+    )
 
     assert measured(data) == measured(WHOLE[name])
 
@@ -131,7 +133,9 @@ def test_a_gif_frame_beyond_its_canvas_counts_as_decoders_count_it() -> None:
 
 
 @given(name=st.sampled_from(sorted(WHOLE)), position=st.integers(0), value=st.binary(min_size=1, max_size=8))
-def test_a_damaged_file_is_measured_or_refused_and_nothing_else(name: str, position: int, value: bytes) -> None:
+def test_a_damaged_file_is_measured_or_refused_and_nothing_else(
+    name: str, position: int, value: bytes
+) -> None:
     data = WHOLE[name]
     position %= min(len(data), 400)
     damaged = data[:position] + value + data[position + len(value) :]

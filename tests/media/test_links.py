@@ -14,7 +14,9 @@ from imagegate.media.objects import object_name
 
 KEY, OLD_KEY = b"k" * 32, b"o" * 32
 NOW = 1_800_000_000
-NAME = object_name(UUID(int=1), "live", UUID(int=2), epoch=0, index=0, sha256=sha256(b"").digest(), format="png")
+NAME = object_name(
+    UUID(int=1), "live", UUID(int=2), epoch=0, index=0, sha256=sha256(b"").digest(), format="png"
+)
 BASE = "https://images.example.com"
 PATH = mint([KEY], NAME, NOW + 60, BASE).removeprefix(BASE)
 
@@ -104,7 +106,9 @@ def test_a_key_that_retires_still_verifies_and_signs_nothing() -> None:
         verify([], PATH, NOW)
 
 
-@pytest.mark.parametrize("name", ["", "../../etc/passwd", NAME + "/", NAME.replace("png", "svg"), NAME.upper(), f"/{NAME}"])
+@pytest.mark.parametrize(
+    "name", ["", "../../etc/passwd", NAME + "/", NAME.replace("png", "svg"), NAME.upper(), f"/{NAME}"]
+)
 def test_only_object_names_are_signed(name: str) -> None:
     with pytest.raises(ValueError, match="is not an object name"):
         mint([KEY], name, NOW + 60, BASE)

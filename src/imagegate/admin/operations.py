@@ -61,7 +61,11 @@ class Key:
         return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
 
     def to_json(self) -> dict[str, Any]:
-        shown = {"key": self.plain} if self.plain else {"hint": self.hint, "status": self.status(datetime.now(UTC))}
+        shown = (
+            {"key": self.plain}
+            if self.plain
+            else {"hint": self.hint, "status": self.status(datetime.now(UTC))}
+        )
         return {
             "id": public_id("key", self.id),
             **shown,
@@ -171,7 +175,9 @@ async def top_up(
 ) -> Wallet:
     """The wallet after it. It stays locked until `tx` ends."""
     account_id = await keys.get_account(tx, account)
-    return await wallets.top_up(tx, account_id, env, tokens, reason=said(reason), actor=actor, funding=funding)
+    return await wallets.top_up(
+        tx, account_id, env, tokens, reason=said(reason), actor=actor, funding=funding
+    )
 
 
 async def set_price(
@@ -194,7 +200,9 @@ async def set_price(
     return await price_rows.set_price(tx, model.id, size, word, tokens, said(reason), actor)
 
 
-async def end_price(tx: AsyncConnection, catalogue: Catalogue, name: str, *, reason: str, actor: str) -> Price:
+async def end_price(
+    tx: AsyncConnection, catalogue: Catalogue, name: str, *, reason: str, actor: str
+) -> Price:
     return await price_rows.end_price(tx, catalogue.find(name).model.id, said(reason), actor)
 
 

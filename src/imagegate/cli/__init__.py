@@ -4,7 +4,20 @@ from typing import Annotated
 
 import typer
 
-from imagegate.cli import accounts, config, db, demo, doctor, image, keys, ledger, models, prices, serve, wallets
+from imagegate.cli import (
+    accounts,
+    config,
+    db,
+    demo,
+    doctor,
+    image,
+    keys,
+    ledger,
+    models,
+    prices,
+    serve,
+    wallets,
+)
 from imagegate.cli.options import Json
 
 app = typer.Typer(

@@ -21,7 +21,10 @@ ENV_FILE = Path(".env")
 PARTS = (
     ("API_KEY", "our key at {name}."),
     ("BASE_URL", "where {name} is called. Default: {default}"),
-    ("TRUSTED_HOSTS", "hosts, comma-separated, that links in {name}'s answers may point at though they are private."),
+    (
+        "TRUSTED_HOSTS",
+        "hosts, comma-separated, that links in {name}'s answers may point at though they are private.",
+    ),
 )
 
 
@@ -69,7 +72,10 @@ def provider_settings() -> list[dict[str, Any]]:
     from imagegate.settings import PROVIDER_VARIABLE
 
     in_file = dotenv_values(ENV_FILE) if ENV_FILE.is_file() else {}
-    set_ = {name: value for name, value in {**in_file, **os.environ}.items() if value and PROVIDER_VARIABLE.fullmatch(name)}
+    environment = {**in_file, **os.environ}
+    found = {
+        name: value for name, value in environment.items() if value and PROVIDER_VARIABLE.fullmatch(name)
+    }
     return [
         {
             "name": name,
@@ -77,7 +83,7 @@ def provider_settings() -> list[dict[str, Any]]:
             "source": source_of(name),
             "default": None,
         }
-        for name, value in sorted(set_.items())
+        for name, value in sorted(found.items())
     ]
 
 
@@ -129,18 +135,26 @@ def write_example() -> str:
     from imagegate.settings import PREFIX
 
     lines = [
-        "# Every setting of imagegate. A line that begins with `#` and has a value shows the default, or what may be set.",
+        "# Every setting of imagegate, with its default. Take the `#` away in front of what you change.",
         "# Environment variables go before this file. Show what is in force: imagegate config show",
     ]
     for name, field in fields():
-        lines += ["", f"# {field.description}{depends(field)}", f"#{PREFIX}{name.upper()}={default_text(field)}"]
+        lines += [
+            "",
+            f"# {field.description}{depends(field)}",
+            f"#{PREFIX}{name.upper()}={default_text(field)}",
+        ]
     lines += ["", "# Providers. A provider without a key is not asked; the sandbox needs none."]
     for name, provider in load_catalogue().providers.items():
         if name == "sandbox":
             continue
         for part, says in PARTS:
             default = provider.base_url or "none, it must be set."
-            lines += ["", f"# {name}: {says.format(name=name, default=default)}", f"#{PREFIX}{name.upper()}_{part}="]
+            lines += [
+                "",
+                f"# {name}: {says.format(name=name, default=default)}",
+                f"#{PREFIX}{name.upper()}_{part}=",
+            ]
     return "\n".join(lines) + "\n"
 
 

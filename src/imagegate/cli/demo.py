@@ -48,7 +48,7 @@ def demo(
         from imagegate.cli import gateway
 
         settings = desk.settings(host=HOST, port=port)
-        with closing(claim(settings.port, leave)) as listener, gateway.on_signals() as stop:
+        with closing(claim(settings.port, leave)) as listener, gateway.on_signals(desk.say) as stop:
             async with desk.services(settings) as services:
                 key = await demo_key(services)
                 url = gateway.base_url(listener)
@@ -119,8 +119,7 @@ async def draw(api: str, key: str, target: Path) -> dict[str, Any]:
     reply = await asyncio.to_thread(post, f"{api}/images/generations", key)
     seconds = monotonic() - began
     data = pybase64.b64decode(reply["data"][0]["b64_json"])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(data)
+    write(target, data)
     return {
         "image": str(target),
         "size": reply["size"],
@@ -132,6 +131,15 @@ async def draw(api: str, key: str, target: Path) -> dict[str, Any]:
         "account": ACCOUNT,
         "prompt": PROMPT,
     }
+
+
+def write(target: Path, data: bytes) -> None:
+    """Raises OperatorError."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    except OSError as error:
+        raise OperatorError(f"{target} cannot be written: {error.strerror}. Next: imagegate doctor") from None
 
 
 def post(url: str, key: str) -> dict[str, Any]:

@@ -54,7 +54,9 @@ class Desk:
             text = to_json(value, indent=2).decode()
         print(text, flush=True)
 
-    def answer_table(self, value: object, columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+    def answer_table(
+        self, value: object, columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str
+    ) -> None:
         """The verb's result: as JSON, or as a table. `empty`: what is said when there are no rows."""
         if self.json or not rows:
             self.answer(value, empty)

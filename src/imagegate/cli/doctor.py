@@ -85,10 +85,15 @@ def check_variables() -> list[Check]:
     extra = {**in_file, **os.environ}.get("IMAGEGATE_CATALOGUE_FILE")
     providers = catalogue_providers(extra) or load_catalogue().providers.keys()
     known |= {f"{PREFIX}{provider.upper()}_{part}" for provider in providers for part in parts}
-    unknown = sorted(name for name in {*in_file, *os.environ} if name.startswith(PREFIX) and name not in known)
+    unknown = sorted(
+        name for name in {*in_file, *os.environ} if name.startswith(PREFIX) and name not in known
+    )
     if not unknown:
         return [Check("variables", "ok", "every IMAGEGATE_ variable is known")]
-    return [Check("variables", "warn", f"{name} is not known and does nothing", meant(name, known)) for name in unknown]
+    return [
+        Check("variables", "warn", f"{name} is not known and does nothing", meant(name, known))
+        for name in unknown
+    ]
 
 
 def catalogue_providers(file: str | None) -> set[str] | None:
@@ -150,7 +155,9 @@ async def check_database(desk: Desk, settings: "Settings") -> AsyncIterator[Chec
             raise
 
 
-async def check_tables(tx: "AsyncConnection", settings: "Settings", urls: "DatabaseUrls") -> AsyncIterator[Check]:
+async def check_tables(
+    tx: "AsyncConnection", settings: "Settings", urls: "DatabaseUrls"
+) -> AsyncIterator[Check]:
     from sqlalchemy import text
 
     from imagegate.identity.secret import Keyring, check_fingerprint, load_master
@@ -165,7 +172,9 @@ async def check_tables(tx: "AsyncConnection", settings: "Settings", urls: "Datab
     right = "SELECT has_table_privilege('transfers', 'UPDATE') OR has_table_privilege('transfers', 'DELETE')"
     if (await tx.execute(text(right))).scalar_one():
         detail = "the gateway's role may change or delete transfers"
-        advice = "give IMAGEGATE_DATABASE_URL the role imagegate_app and IMAGEGATE_DATABASE_DIRECT_URL the owner"
+        advice = (
+            "give IMAGEGATE_DATABASE_URL the role imagegate_app and IMAGEGATE_DATABASE_DIRECT_URL the owner"
+        )
         yield Check("role", "warn", detail, advice)
     else:
         yield Check("role", "ok", "may only read and append transfers")
@@ -194,8 +203,8 @@ async def check_images(tx: "AsyncConnection", settings: "Settings") -> Check:
         return Check("image store", "fail", f"{where}: {error.message}", "correct IMAGEGATE_STORE_URL")
     known = (await tx.execute(text("SELECT value FROM instance WHERE name = 'store_id'"))).scalar()
     if known not in (None, identity):
-        detail = f"{where} belongs to another database"
-        return Check("image store", "fail", detail, "set IMAGEGATE_STORE_URL or IMAGEGATE_DATA_DIR to this database's own")
+        advice = "set IMAGEGATE_STORE_URL or IMAGEGATE_DATA_DIR to this database's own"
+        return Check("image store", "fail", f"{where} belongs to another database", advice)
     return Check("image store", "ok", where)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from math import ceil
 
@@ -13,7 +13,6 @@ import uvicorn
 from imagegate.app import create_app
 from imagegate.errors import OperatorError
 from imagegate.services import Services
-from imagegate.settings import Settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_S = 10
@@ -39,35 +38,45 @@ class Gateway(uvicorn.Server):
 class Stop:
     """The first signal asks to stop and lets running generations end; the second cuts them short."""
 
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self._opened: tuple[Services, Gateway] | None = None
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._asked = False
+        self._concerned: tuple[Services, Gateway] | None = None
         self._cut: asyncio.Task[None] | None = None
 
+    def concerns(self, services: Services, gateway: Gateway) -> None:
+        """What to stop. A signal that came before this is not forgotten."""
+        self._concerned = services, gateway
+        if self._asked:
+            self._ask(services, gateway)
+
     def signalled(self) -> None:
-        insisting = self.asked.is_set()
-        self.asked.set()
-        if self._opened is None:
+        again, self._asked = self._asked, True
+        if self._concerned is None:
             return
-        services, gateway = self._opened
+        if again:
+            self._insist(*self._concerned)
+        else:
+            self._ask(*self._concerned)
+
+    def _ask(self, services: Services, gateway: Gateway) -> None:
+        if running := len(services.supervisor):
+            self._say(
+                f"Stopping: {running} running generations are waited for; a second signal cuts them short."
+            )
         services.status.draining = True
         gateway.should_exit = True
-        if insisting and self._cut is None:
+
+    def _insist(self, services: Services, gateway: Gateway) -> None:
+        if self._cut is None:
             gateway.force_exit = True
             self._cut = asyncio.create_task(services.supervisor.drain(0))
 
-    def concerns(self, services: Services, gateway: Gateway) -> None:
-        """What to stop. A signal that came before is not forgotten."""
-        self._opened = services, gateway
-        if self.asked.is_set():
-            services.status.draining = True
-            gateway.should_exit = True
-
 
 @contextmanager
-def on_signals() -> Iterator[Stop]:
+def on_signals(say: Callable[[str], None]) -> Iterator[Stop]:
     """SIGINT and SIGTERM go to the Stop as long as this is open."""
-    loop, stop = asyncio.get_running_loop(), Stop()
+    loop, stop = asyncio.get_running_loop(), Stop(say)
     for number in SIGNALS:
         loop.add_signal_handler(number, stop.signalled)
     try:
@@ -96,7 +105,9 @@ def bind(host: str, port: int, verb: str) -> socket.socket:
 
 def refused(error: OSError, host: str, port: int, verb: str) -> OperatorError:
     if error.errno == errno.EADDRINUSE:
-        return OperatorError(f"Port {port} of {host} is taken. Choose another: imagegate {verb} --port {port + 1}")
+        return OperatorError(
+            f"Port {port} of {host} is taken. Choose another: imagegate {verb} --port {port + 1}"
+        )
     return OperatorError(
         f"Port {port} of {host} cannot be listened on: {error.strerror}. Choose another: imagegate {verb} --port 8080"
     )
@@ -108,7 +119,7 @@ def base_url(listener: socket.socket) -> str:
 
 
 def configured(services: Services) -> uvicorn.Config:
-    settings: Settings = services.settings
+    settings = services.settings
     return uvicorn.Config(
         create_app(services=services),
         http="httptools",
@@ -147,3 +158,5 @@ async def listening(
     finally:
         gateway.should_exit = True
         await serving
+        if gateway.force_exit:
+            await gateway.lifespan.shutdown()  # uvicorn leaves it out when it is forced

@@ -50,7 +50,9 @@ def image(
     from imagegate.domain import GenerationRequest
 
     if output is not None and not output.absolute().parent.is_dir():
-        raise typer.BadParameter(f"the folder {output.absolute().parent} does not exist.", param_hint="--output")
+        raise typer.BadParameter(
+            f"the folder {output.absolute().parent} does not exist.", param_hint="--output"
+        )
     wanted = GenerationRequest(
         prompt=prompt,
         model=model,
@@ -90,7 +92,9 @@ async def principal_for(services: "Services", account: str, env: Env) -> "Princi
         account_id = await get_account(tx, account)
         key = await find_own_key(tx, account, env)
         if key is None:
-            key = await operations.create_key(tx, services.keyring.key_pepper, account, env, Labels(app=APP), None)
+            key = await operations.create_key(
+                tx, services.keyring.key_pepper, account, env, Labels(app=APP), None
+            )
     return Principal(account_id, env, key.id, app=APP)
 
 
@@ -150,9 +154,12 @@ async def write_images(services: "Services", generation: "Generation", target: P
         extension = Path(made.object).suffix
         if FORMATS.get(target.suffix.lower()) == FORMATS.get(extension):
             extension = target.suffix
-        path = target.with_name(f"{stem}-{number}{extension}" if len(generation.images) > 1 else stem + extension)
-        write(path, await services.store.get(made.object), generation)
-        files.append({"path": str(path), "size": str(made.size), "bytes": made.bytes, "mime": made.mime})
+        path = target.with_name(
+            f"{stem}-{number}{extension}" if len(generation.images) > 1 else stem + extension
+        )
+        data = await services.store.get(made.object)
+        write(path, data, generation)
+        files.append({"path": str(path), "size": str(made.size), "bytes": len(data), "mime": made.mime})
     return files
 
 
@@ -183,7 +190,15 @@ def described(
 
 
 def text_of(shown: dict[str, Any]) -> str:
-    lines = [f"{file['path']}  {file['size']} {file['mime']}, {file['bytes']:,} bytes" for file in shown["files"]]
-    said = [f"{name} was {r['treatment']}: {r['detail']}" for name, r in shown["parameters"].items() if r["detail"]]
+    lines = [
+        f"{file['path']}  {file['size']} {file['mime']}, {file['bytes']:,} bytes" for file in shown["files"]
+    ]
+    said = [
+        f"{name} was {r['treatment']}: {r['detail']}"
+        for name, r in shown["parameters"].items()
+        if r["detail"]
+    ]
     paid = f"{shown['model']} by {shown['provider']}: {shown['charged_tokens']:,} tokens charged, "
-    return "\n".join([*lines, *said, f"{paid}{shown['balance_tokens']:,} left ({shown['account']}, {shown['env']})."])
+    return "\n".join(
+        [*lines, *said, f"{paid}{shown['balance_tokens']:,} left ({shown['account']}, {shown['env']})."]
+    )

@@ -31,7 +31,9 @@ def create(
             key = await operations.create_key(tx, registry.keyring.key_pepper, account, env, labels, until)
         made = key.to_json()
         ends = f", good until {made['expires_at']}" if until else ""
-        desk.answer(made, f"{key.plain}\n\n{made['id']} ({env}{ends}). Keep the key now: it is shown this once.")
+        desk.answer(
+            made, f"{key.plain}\n\n{made['id']} ({env}{ends}). Keep the key now: it is shown this once."
+        )
 
     run(work, json=json)
 
@@ -65,7 +67,8 @@ def list_(account: AnyAccountName = None, json: Json = False) -> None:
 
 @app.command()
 def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="key_… as `keys list` shows it.")], json: Json = False
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="key_… as `keys list` shows it.")],
+    json: Json = False,
 ) -> None:
     """Revoke a key for good. From now on nothing is spent with it."""
     from imagegate.admin import operations

@@ -32,7 +32,9 @@ def verify(json: Json = False) -> None:
         verdict = "The ledger holds" if report.ok else "THE LEDGER IS BROKEN"
         for warning in report.warnings:
             desk.say(f"warning: {warning}")
-        desk.answer({**report.to_json(), "broken": counts}, "\n".join([*lines, f"{verdict}. Checked: {rows}."]))
+        desk.answer(
+            {**report.to_json(), "broken": counts}, "\n".join([*lines, f"{verdict}. Checked: {rows}."])
+        )
         if not report.ok:
             raise typer.Exit(1)
 

@@ -35,15 +35,22 @@ def an_expiry(text: str | None) -> str | None:
 
 Json = Annotated[bool, typer.Option("--json", callback=as_json, help="Answer in JSON on stdout.")]
 AccountName = Annotated[str, typer.Option("--account", metavar="NAME", help="Name of the account.")]
-AnyAccountName = Annotated[str | None, typer.Option("--account", metavar="NAME", help="Only of this account.")]
-EnvOption = Annotated[Env, typer.Option("--env", help="The environment: live costs, test draws with the sandbox.")]
+AnyAccountName = Annotated[
+    str | None, typer.Option("--account", metavar="NAME", help="Only of this account.")
+]
+EnvOption = Annotated[
+    Env, typer.Option("--env", help="The environment: live costs, test draws with the sandbox.")
+]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept for ever.")]
 SizeOption = Annotated[
-    str | None, typer.Option("--size", "-s", metavar="WxH", callback=a_size, help="Size in pixels, as 1024x1024.")
+    str | None,
+    typer.Option("--size", "-s", metavar="WxH", callback=a_size, help="Size in pixels, as 1024x1024."),
 ]
 Expires = Annotated[
     str | None,
-    typer.Option("--expires", metavar="WHEN", callback=an_expiry, help="30d, or the last day: 2027-01-31 (UTC)."),
+    typer.Option(
+        "--expires", metavar="WHEN", callback=an_expiry, help="30d, or the last day: 2027-01-31 (UTC)."
+    ),
 ]
 
 

@@ -17,7 +17,8 @@ ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Any of its name
 
 @app.command("list")
 def list_(
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Only of this model.")] = None, json: Json = False
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Only of this model.")] = None,
+    json: Json = False,
 ) -> None:
     """List the prices in force, in tokens for one image."""
     from imagegate.admin import operations
@@ -41,7 +42,8 @@ def set_(
     reason: Reason,
     size: SizeOption = None,
     quality: Annotated[
-        str | None, typer.Option("--quality", "-q", help="low, medium (standard), high (hd) …; without it every one.")
+        str | None,
+        typer.Option("--quality", "-q", help="low, medium (standard), high (hd) …; without it every one."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -89,7 +91,7 @@ def rows_of(price: dict[str, Any]) -> list[tuple[str, ...]]:
     model, version, why = price["model"], str(price["version"]), (price["valid_from"] or "", price["reason"])
     if price["ended"]:
         return [(model, version, "", "", "ended", *why)]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (model, version, cell["size"] or "any", cell["quality"] or "any", f"{cell['tokens']:,}", *why)
         for cell in price["prices"]
     ]

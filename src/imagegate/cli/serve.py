@@ -10,7 +10,9 @@ from imagegate.cli.options import Json
 if TYPE_CHECKING:
     from imagegate.services import Services
 
-HostOption = Annotated[str | None, typer.Option("--host", help="Address to listen on. Default: IMAGEGATE_HOST.")]
+HostOption = Annotated[
+    str | None, typer.Option("--host", help="Address to listen on. Default: IMAGEGATE_HOST.")
+]
 PortOption = Annotated[
     int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on. Default: IMAGEGATE_PORT.")
 ]
@@ -29,13 +31,15 @@ def serve(host: HostOption = None, port: PortOption = None, json: Json = False) 
         from imagegate.cli import gateway
 
         settings = desk.settings(host=host, port=port)
-        with closing(gateway.bind(settings.host, settings.port, "serve")) as listener, gateway.on_signals() as stop:
+        with (
+            closing(gateway.bind(settings.host, settings.port, "serve")) as listener,
+            gateway.on_signals(desk.say) as stop,
+        ):
             async with desk.services(settings) as services:
                 url = gateway.base_url(listener)
                 async with gateway.listening(services, listener, stop, "serve") as serving:
                     await greet(desk, services, url)
                     await serving
-                desk.say("Stopping: running generations are waited for.")
 
     run(work, json=json, loop_factory=uvloop.new_event_loop)
 

@@ -33,9 +33,12 @@ def top_up(
     tokens: Annotated[int, typer.Option(min=1, help="How many tokens to add.")],
     reason: Reason,
     env: EnvOption = "live",
-    source: Annotated[str, typer.Option(metavar="S", help="Where the money came from, e.g. stripe.")] = "operator",
+    source: Annotated[
+        str, typer.Option(metavar="S", help="Where the money came from, e.g. stripe.")
+    ] = "operator",
     external_ref: Annotated[
-        str | None, typer.Option(metavar="R", help="The source's own number; with it a top-up applies only once.")
+        str | None,
+        typer.Option(metavar="R", help="The source's own number; with it a top-up applies only once."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -46,7 +49,9 @@ def top_up(
     async def work(desk: Desk) -> None:
         funding = Funding(source=source, external_ref=external_ref)
         async with desk.registry() as registry, registry.engine.begin() as tx:
-            wallet = await operations.top_up(tx, account, env, tokens, reason=reason, actor=actor(), funding=funding)
+            wallet = await operations.top_up(
+                tx, account, env, tokens, reason=reason, actor=actor(), funding=funding
+            )
         answer(desk, account, wallet, registry.settings)
 
     run(work, json=json)
@@ -56,7 +61,9 @@ def answer(desk: Desk, account: str, wallet: "Wallet", settings: "Settings") -> 
     from imagegate.admin.operations import wallet_json
 
     shown = wallet_json(account, wallet, settings)
-    text = f"{account} ({wallet.env}): {wallet.available_tokens:,} tokens available = {shown['available']:,.2f} "
+    text = (
+        f"{account} ({wallet.env}): {wallet.available_tokens:,} tokens available = {shown['available']:,.2f} "
+    )
     text += settings.currency
     if wallet.held_tokens:
         text += f"; {wallet.held_tokens:,} of {wallet.posted_tokens:,} are held for images being made"

@@ -160,14 +160,12 @@ CHECKS = (
         "I15",
         "a transfer, its wallet, its generation and its key belong to one account and environment",
         """
-        SELECT t.account_id, t.env, t.id, t.generation_id FROM transfers t
-        WHERE t.generation_id IS NOT NULL AND NOT EXISTS (
-            SELECT 1 FROM generations g
-            WHERE g.account_id = t.account_id AND g.env = t.env AND g.id = t.generation_id)
+        (SELECT account_id, env, generation_id AS id, 'no generation' AS missing FROM transfers
+            WHERE generation_id IS NOT NULL
+        EXCEPT SELECT account_id, env, id, 'no generation' FROM generations)
         UNION ALL
-        SELECT g.account_id, g.env, g.id, g.key_id FROM generations g
-        WHERE NOT EXISTS (
-            SELECT 1 FROM api_keys k WHERE k.account_id = g.account_id AND k.env = g.env AND k.id = g.key_id)
+        (SELECT account_id, env, key_id, 'no key' FROM generations
+        EXCEPT SELECT account_id, env, id, 'no key' FROM api_keys)
         """,
     ),
     Check(

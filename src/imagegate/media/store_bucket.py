@@ -143,14 +143,14 @@ def open_bucket(url: str, *, timeout_s: float = TIMEOUT_S) -> BucketStore:
     """A bucket by its URL, s3://bucket/prefix, gs://… or az://…. Raises OperatorError."""
     limit = timedelta(seconds=timeout_s)
     # The whole of a download may take long, when its reader does; a silent bucket may not.
-    client: "ClientConfig" = {
+    client: ClientConfig = {
         "timeout": timedelta(minutes=5),
         "read_timeout": limit,
         "connect_timeout": limit / 4,
     }
     if any(os.environ.get(variable, "").startswith("http://") for variable in ENDPOINTS):
         client["allow_http"] = True
-    retry: "RetryConfig" = {"max_retries": RETRIES, "retry_timeout": limit / 2}
+    retry: RetryConfig = {"max_retries": RETRIES, "retry_timeout": limit / 2}
     wrong = f"IMAGEGATE_STORE_URL is not usable: {url.partition('?')[0]!r}"
     try:
         bucket = from_url(url, client_options=client, retry_config=retry)

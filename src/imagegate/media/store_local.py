@@ -125,12 +125,13 @@ class LocalStore:
 
 def read_first(path: Path) -> tuple[int, bytes]:
     """Size and first chunk in one go: most images are no longer."""
-    with path.open("rb") as file:
-        return os.fstat(file.fileno()).st_size, file.read(CHUNK_BYTES)
+    with path.open("rb", buffering=0) as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        return size_bytes, file.read(min(size_bytes, CHUNK_BYTES))
 
 
 def read_at(path: Path, position: int) -> bytes:
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         file.seek(position)
         return file.read(CHUNK_BYTES)
 

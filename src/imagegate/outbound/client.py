@@ -89,9 +89,8 @@ async def build_request(
         lines += [(name.encode("ascii"), header_value(value)) for name, value in headers.items()]
     except (httpx.InvalidURL, ValueError):
         raise NotSent(provider, "has a base URL or a key that cannot be used") from None
-    extensions = {
-        "timeout": {"pool": connect_s}
-    }  # aiohttp's `connect`: the wait for a place and the connecting
+    # httpx-aiohttp hands `pool` to aiohttp as `connect`: the wait for a place and the connecting.
+    extensions = {"timeout": {"pool": connect_s}}
     if len(body) > WHOLE_BYTES:
         return httpx.Request("POST", target, headers=lines, stream=SlicedBody(body), extensions=extensions)
     stream = httpx.ByteStream(body)
@@ -109,8 +108,8 @@ def header_value(value: str) -> bytes:
 @lru_cache(maxsize=256)
 def parsed(url: str) -> tuple[httpx.URL, bytes]:
     target = httpx.URL(url)
-    if target.scheme not in ("http", "https") or not target.host:
-        raise httpx.InvalidURL("not an http or https URL")
+    if target.scheme not in ("http", "https") or not target.host or target.userinfo:
+        raise httpx.InvalidURL("not an http or https URL, or one with a user name")
     return target, target.netloc
 
 

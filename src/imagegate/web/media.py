@@ -10,6 +10,7 @@ from imagegate.errors import Conflict, NotFound
 from imagegate.media import links
 from imagegate.web.dependencies import link_base, services_of
 
+
 def mint_links(request: Request, generation: Generation) -> list[str]:
     """One link an image, valid IMAGEGATE_LINK_TTL_S from now, but no longer than the image is kept."""
     services = services_of(request)

@@ -1,0 +1,69 @@
+"""What a caller says, and who the caller is."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Size:
+    width_px: int
+    height_px: int
+
+    @property
+    def area_px(self) -> int:
+        return self.width_px * self.height_px
+
+    def __str__(self) -> str:
+        return f"{self.width_px}x{self.height_px}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Size | None":
+        """`1024x768` → Size; None when the text is not two numbers of 1 to 5 digits, both above zero."""
+        match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+        return cls(int(match[1]), int(match[2])) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """What a caller asked for, in one shape for all dialects. None = not said."""
+
+    prompt: str
+    model: str | None = None
+    n: int = 1
+    size: Size | None = None
+    quality: str | None = None
+    style: str | None = None
+    response_format: str | None = None
+    output_format: str | None = None
+    output_compression: int | None = None
+    background: str | None = None
+    moderation: str | None = None
+    seed: int | None = None
+    user: str | None = None
+    strict: bool = False
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    """Fields the dialect does not know. They pass through where the offering's provider takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks: the account and environment that pay, the key that was shown, and its labels."""
+
+    account_id: UUID
+    env: str
+    key_id: UUID
+    team: str | None = None
+    app: str | None = None
+    environment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterReceipt:
+    """What happened to one parameter: passed, renamed, converted, emulated or ignored."""
+
+    name: str
+    treatment: str
+    detail: str | None = None

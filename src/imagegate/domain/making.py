@@ -1,0 +1,125 @@
+"""From a reservation to a generation: what providers are asked, what they gave, what was made of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+from uuid import UUID
+
+from pydantic import SecretStr
+
+from imagegate.domain.asking import ParameterReceipt, Principal, Size
+from imagegate.ids import public_id
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A generation that is open: its hold is taken. `deadline` is in seconds of the monotonic clock."""
+
+    generation_id: UUID
+    epoch: int
+    principal: Principal
+    hold_tokens: int
+    deadline: float
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCall:
+    """One call to one provider, in our words. `fields` holds only what this offering takes."""
+
+    upstream_model: str
+    prompt: str
+    n: int
+    size: Size
+    base_url: str
+    deadline_s: float
+    api_key: SecretStr | None = None
+    trusted_hosts: frozenset[str] = frozenset()
+    quality: str | None = None
+    format: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderImage:
+    """One image as a provider gave it: exactly one of `data`, `b64` (standard or URL-safe) and `url`."""
+
+    data: bytes | None = None
+    b64: str | bytes | None = None
+    url: str | None = None
+    revised_prompt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderResult:
+    """usage: the upstream's own counts. cost_usd: its exact charge, where the answer tells it."""
+
+    images: tuple[ProviderImage, ...]
+    usage: Mapping[str, Any] | None = None
+    cost_usd: Decimal | None = None
+    upstream_id: str | None = None
+
+
+class Adapter(Protocol):
+    """How one provider speaks. Raises ContentRejected, ProviderRejected or an AttemptFailed."""
+
+    async def generate(self, call: ProviderCall) -> ProviderResult: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call to one provider, as it ended. `outcome` is an outcome class."""
+
+    seq: int
+    provider: str
+    upstream_model: str
+    outcome: str
+    images: int
+    started_at: datetime
+    ms: int
+    detail: str | None = None
+    upstream_id: str | None = None
+    cost_usd: Decimal | None = None
+    at_risk_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One stored image. `object` is its name in the store; `b64` its base64 while it is still in memory."""
+
+    object: str
+    sha256: bytes
+    size_bytes: int
+    size: Size
+    mime: str
+    revised_prompt: str | None = None
+    b64: bytes | str | None = None
+    reencoded: bool = False
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One request and its result, as callers are told of it."""
+
+    id: UUID
+    status: str
+    created_at: datetime
+    model: str
+    request: Mapping[str, Any]
+    quote: Mapping[str, Any]
+    completed_at: datetime | None = None
+    images: tuple[Image, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    charged_tokens: int = 0
+    balance_tokens: int | None = None
+    usage: Mapping[str, Any] | None = None
+    receipts: tuple[ParameterReceipt, ...] = ()
+    error_code: str | None = None
+    error_message: str | None = None
+
+    @property
+    def public_id(self) -> str:
+        return public_id("gen", self.id)

@@ -1,0 +1,27 @@
+from imagegate.db.embedded import EmbeddedPostgres
+from tests.cli.conftest import Shell, beside
+
+
+def test_the_ledger_is_proved_and_a_changed_balance_is_named(shell: Shell, server: EmbeddedPostgres) -> None:
+    apart = beside(shell, server, "ledger")
+    assert apart.json("db", "upgrade")["status"] == "current"
+    account = apart.json("accounts", "create", "kurt")["id"].removeprefix("acc_")
+
+    proved = apart.json("ledger", "verify")
+    assert (proved["ok"], proved["violations"], proved["broken"]["I2"]) == (True, [], 0)
+    assert proved["checked"]["transfers"] == 1
+
+    assert apart.run("db", "shell", "-c", "UPDATE wallets SET posted_tokens = 7 WHERE env = 'live'").code == 0
+    broken = apart.run("ledger", "verify")
+    assert broken.code == 1
+    assert "I2" in broken.out
+    assert account in broken.out.replace("-", "")
+    assert apart.run("ledger", "verify", "--json").json["broken"]["I2"] >= 1
+
+
+def test_the_shell_is_psql_as_the_owner(shell: Shell) -> None:
+    said = shell.run("db", "shell", "-c", "SELECT current_user, 6 * 7 AS answer")
+
+    assert said.code == 0
+    assert "imagegate |     42" in said.out
+    assert shell.run("db", "shell", "-c", "SELECT nonsense").code == 1

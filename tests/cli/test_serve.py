@@ -1,0 +1,77 @@
+import json
+import signal
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from imagegate.db.embedded import EmbeddedPostgres
+from tests.cli.conftest import LONGEST_S, Shell, beside
+
+SQL = "SELECT count(*) FROM generations WHERE state = 'running'"
+
+
+def draw(base_url: str, key: str, prompt: str) -> Any:
+    body = json.dumps({"model": "sandbox", "prompt": prompt, "size": "256x256", "response_format": "url"}).encode()
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    request = urllib.request.Request(f"{base_url}/images/generations", body, headers)
+    with urllib.request.urlopen(request, timeout=LONGEST_S) as response:
+        return json.load(response)
+
+
+def test_a_stopping_gateway_finishes_what_runs(shell: Shell) -> None:
+    name = shell.json("accounts", "create", "dorothy")["name"]
+    key = shell.json("keys", "create", "--account", name, "--env", "test")["key"]
+
+    with shell.serving("serve", "--port", "0") as gateway, ThreadPoolExecutor(1) as thread:
+        slow = thread.submit(draw, gateway.answer["base_url"], key, "[[slow:4]] a river")
+        while "    1" not in shell.run("db", "shell", "-c", SQL).out:
+            assert not slow.done(), slow.result()
+        code = gateway.stop()
+        assert slow.result()["metadata"]["charged_tokens"] == 5_000
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(f"{gateway.answer['url']}/healthz", timeout=5)
+
+    assert code == 0
+    wallet = shell.json("wallets", "show", "--account", name, "--env", "test")
+    assert (wallet["available_tokens"], wallet["held_tokens"]) == (99_995_000, 0)
+
+
+def test_a_second_signal_does_not_wait(shell: Shell) -> None:
+    name = shell.json("accounts", "create", "katherine")["name"]
+    key = shell.json("keys", "create", "--account", name, "--env", "test")["key"]
+
+    with shell.serving("serve", "--port", "0") as gateway, ThreadPoolExecutor(1) as thread:
+        slow = thread.submit(draw, gateway.answer["base_url"], key, "[[slow:120]] a river")
+        while shell.json("wallets", "show", "--account", name, "--env", "test")["held_tokens"] == 0:
+            assert not slow.done(), slow.result()
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.process.stderr is not None
+        assert any("a second signal" in line for line in gateway.process.stderr)
+        assert gateway.stop() == 0
+        with pytest.raises(OSError):
+            slow.result()
+
+
+def test_a_taken_port_is_refused_at_once(shell: Shell) -> None:
+    with shell.serving("serve", "--port", "0") as gateway:
+        port = gateway.answer["url"].rpartition(":")[2]
+
+        error = shell.refused("serve", "--port", port)
+
+        assert gateway.stop() == 0
+    assert "--port" in error["message"]
+
+
+def test_an_external_database_is_never_migrated_by_serving(shell: Shell, server: EmbeddedPostgres) -> None:
+    apart = beside(shell, server, "serve_bare")
+
+    assert "imagegate db upgrade" in apart.refused("serve", "--port", "0")["message"]
+
+    apart.json("db", "upgrade")
+    with apart.serving("serve", "--port", "0") as gateway:
+        with urllib.request.urlopen(f"{gateway.answer['url']}/readyz", timeout=LONGEST_S) as response:
+            assert response.status == 200
+        assert gateway.stop() == 0
