@@ -15,7 +15,9 @@ def test_the_example_holds_every_setting_with_its_default() -> None:
 def test_the_example_s_values_are_the_defaults_when_they_are_taken_over(tmp_path: Path) -> None:
     lines = EXAMPLE.read_text().splitlines()
     taken_over = tmp_path / ".env"
-    taken_over.write_text("\n".join(line.removeprefix("#") for line in lines if line.startswith(f"#{PREFIX}")))
+    taken_over.write_text(
+        "\n".join(line.removeprefix("#") for line in lines if line.startswith(f"#{PREFIX}"))
+    )
 
     named = dotenv_values(taken_over)
     settings = load_settings(taken_over)

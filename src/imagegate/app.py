@@ -5,14 +5,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.middleware import Middleware
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from imagegate import __version__
-from imagegate.dialects import ROUTERS
+from imagegate.dialects import HOT, ROUTERS
 from imagegate.errors import ImagegateError, MethodNotAllowed, NotFound
 from imagegate.services import Services, open_services
 from imagegate.settings import Settings, load_settings
@@ -23,7 +22,7 @@ ABOUT = """One OpenAI-compatible endpoint in front of every image model. The wal
 that exist and can be fetched."""
 
 
-def create_app(settings: Settings | None = None, *, services: Services | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, services: Services | None = None) -> Shell:
     """An ASGI application. `services`: opened, and closed, by the caller; else the lifespan opens its own."""
     settings = settings or (services.settings if services else load_settings())
 
@@ -42,7 +41,6 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         version=__version__,
         description=ABOUT,
         lifespan=lifespan,
-        middleware=[Middleware(Shell)],
         docs_url="/docs",
         redoc_url=None,
         redirect_slashes=False,
@@ -56,7 +54,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         Route("/readyz", readyz, methods=["GET"], include_in_schema=False),
     ]
     describe_security(app)
-    return app
+    return Shell(app, HOT)
 
 
 def exception_handlers() -> dict[Any, Callable[[Request, Any], Any]]:

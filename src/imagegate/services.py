@@ -11,25 +11,22 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imagegate.catalogue import prices as price_rows
-from imagegate.catalogue.catalogue import Catalogue, load_catalogue
+from imagegate.catalogue.catalogue import Catalogue
 from imagegate.catalogue.prices import PriceBook
-from imagegate.db.base import open_engine
-from imagegate.db.embedded import EmbeddedPostgres
-from imagegate.db.migrate import current_and_head, upgrade
 from imagegate.domain import Adapter, Credential
 from imagegate.errors import OperatorError
 from imagegate.identity.keys import KeyCache
-from imagegate.identity.secret import Keyring, check_fingerprint, load_master
+from imagegate.identity.secret import Keyring
 from imagegate.ids import new_id
 from imagegate.journal.journal import Journal
 from imagegate.media.store import ImageStore, open_store
 from imagegate.moderation.blocklist import Blocklist
 from imagegate.outbound import Outbound, open_outbound
 from imagegate.pool import WorkPool
+from imagegate.registry import credentials_for, open_registry
 from imagegate.settings import Settings
 from imagegate.supervisor import Supervisor
 
@@ -63,56 +60,6 @@ class Services:
     journal: Journal
     supervisor: Supervisor
     status: Status
-
-
-@dataclass(frozen=True, slots=True)
-class Registry:
-    """What an operator's verb needs: the records, and neither the network nor the image store."""
-
-    settings: Settings
-    engine: AsyncEngine
-    keyring: Keyring
-    catalogue: Catalogue
-    prices: PriceBook
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseUrls:
-    app: str
-    owner: str
-
-
-@asynccontextmanager
-async def open_database(settings: Settings, say: Callable[[str], None]) -> AsyncIterator[DatabaseUrls]:
-    """The database's URLs. Without IMAGEGATE_DATABASE_URL the embedded server runs as long as this is open."""
-    if settings.database_url is not None:
-        app = settings.database_url.get_secret_value()
-        direct = settings.database_direct_url
-        yield DatabaseUrls(app=app, owner=direct.get_secret_value() if direct else app)
-        return
-    server = EmbeddedPostgres(settings.data_dir, say)
-    await asyncio.to_thread(server.__enter__)
-    try:
-        await asyncio.to_thread(upgrade, server.owner_url, say)
-        yield DatabaseUrls(app=server.app_url, owner=server.owner_url)
-    finally:
-        await asyncio.to_thread(server.__exit__, None, None, None)
-
-
-@asynccontextmanager
-async def open_registry(
-    settings: Settings, say: Callable[[str], None] = lambda line: None
-) -> AsyncIterator[Registry]:
-    """Open the database and what stands in it. Raises OperatorError for what an operator can mend."""
-    async with open_database(settings, say) as urls:
-        engine = open_engine(urls.app, settings)
-        try:
-            keyring = Keyring.derive(load_master(settings))
-            catalogue = load_catalogue(settings.catalogue_file)
-            prices = await prepare_database(engine, settings, keyring, catalogue)
-            yield Registry(settings, engine, keyring, catalogue, prices)
-        finally:
-            await engine.dispose()
 
 
 @asynccontextmanager
@@ -172,35 +119,6 @@ async def background(services: Services) -> AsyncIterator[None]:
                 await task
 
 
-async def prepare_database(
-    engine: AsyncEngine, settings: Settings, keyring: Keyring, catalogue: Catalogue
-) -> PriceBook:
-    """Check that the secret is the database's own, and price what has no price yet."""
-    try:
-        async with engine.begin() as tx:
-            await check_schema(tx)
-            await check_fingerprint(tx, keyring)
-            await price_rows.seed(tx, catalogue, settings)
-            return PriceBook(await price_rows.load(tx))
-    except DBAPIError as error:
-        raise OperatorError(
-            f"The database cannot be used ({type(error.orig).__name__}). Run: imagegate doctor"
-        ) from error
-    except OSError as error:
-        raise OperatorError(f"The database cannot be reached: {error}. Run: imagegate doctor") from None
-
-
-async def check_schema(connection: AsyncConnection) -> None:
-    """Raises OperatorError when the database's schema is not the one this program was written for."""
-    current, head = await current_and_head(connection)
-    if current is None:
-        raise OperatorError("The database has no tables yet. Run: imagegate db upgrade")
-    if current != head:
-        raise OperatorError(
-            f"The database's schema is at {current}, this imagegate needs {head}. Run: imagegate db upgrade"
-        )
-
-
 async def check_store(engine: AsyncEngine, store: ImageStore) -> None:
     """A store belongs to one database. Raises OperatorError when this one belongs to another."""
     store_id = await store.identify()
@@ -213,19 +131,6 @@ async def check_store(engine: AsyncEngine, store: ImageStore) -> None:
             "This image store belongs to another database: its id file names another store. "
             "Set IMAGEGATE_STORE_URL or IMAGEGATE_DATA_DIR to the one this database was set up with."
         )
-
-
-def credentials_for(catalogue: Catalogue, settings: Settings) -> dict[str, Credential]:
-    """The providers that can be asked: those with a base URL and, where one is needed, a key."""
-    found = {}
-    for name, provider in catalogue.providers.items():
-        ours = settings.provider(name)
-        base_url = ours.base_url or provider.base_url
-        if (provider.needs_key and ours.api_key is None) or (base_url is None and provider.needs_url):
-            continue
-        hosts = frozenset(provider.trusted_hosts) | ours.trusted_hosts
-        found[name] = Credential(base_url or "", ours.api_key, hosts)
-    return found
 
 
 def adapters_for(catalogue: Catalogue, outbound: Outbound, pool: WorkPool) -> dict[str, Adapter]:

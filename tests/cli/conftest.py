@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from imagegate.db.embedded import EmbeddedPostgres
+from tests.cli.forking import Forks
 
 LONGEST_S = 60
 SECRET = "tkVb4QmJ0sYw8eZr2LpXc6NfHd1GuAo3RiTy9KzM"
@@ -34,21 +35,30 @@ class Said:
 
 @dataclass(frozen=True)
 class Shell:
-    """`home`: the working directory; `environment` holds the IMAGEGATE_ variables and nobody else's."""
+    """`home`: the working directory; `environment` holds the IMAGEGATE_ variables of the test and no others.
+
+    forks: where the command is run; None: as a program of its own.
+    """
 
     home: Path
     environment: dict[str, str]
+    forks: Forks | None = None
 
-    def run(self, *args: str, python: tuple[str, ...] = ()) -> Said:
+    def run(self, *args: str) -> Said:
+        said = Said(*self.forks.run(args, self.home, self.environment)) if self.forks else self.start(*args)
+        assert "Traceback" not in said.err, said.err
+        return said
+
+    def start(self, *args: str, python: tuple[str, ...] = ()) -> Said:
+        """Run `python -m imagegate` from its very beginning."""
         done = subprocess.run(
-            self.argv(*args, python=python),
+            [sys.executable, *python, "-m", "imagegate", *args],
             cwd=self.home,
             env=self.environment,
             capture_output=True,
             text=True,
             timeout=LONGEST_S,
         )
-        assert "Traceback" not in done.stderr, done.stderr
         return Said(done.returncode, done.stdout, done.stderr)
 
     def json(self, *args: str) -> Any:
@@ -63,9 +73,6 @@ class Shell:
         error: dict[str, str] = said.json["error"]
         return error
 
-    def argv(self, *args: str, python: tuple[str, ...] = ()) -> list[str]:
-        return [sys.executable, *python, "-m", "imagegate", *args]
-
     def having(self, **variables: str) -> "Shell":
         return replace(self, environment={**self.environment, **variables})
 
@@ -77,7 +84,7 @@ class Shell:
     def serving(self, *args: str) -> Iterator["Running"]:
         """A verb that runs until it is told to stop, and that has answered in JSON that it is ready."""
         process = subprocess.Popen(
-            self.argv(*args, "--json"),
+            [sys.executable, "-m", "imagegate", *args, "--json"],
             cwd=self.home,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -127,8 +134,8 @@ def new_shell() -> Iterator[Shell]:
 @pytest.fixture(scope="package")
 def shell() -> Iterator[Shell]:
     """Shared by the tests of the verbs; each makes accounts of its own."""
-    with new_shell() as shell, EmbeddedPostgres(shell.data_dir, lambda line: None):
-        yield shell
+    with new_shell() as shell, EmbeddedPostgres(shell.data_dir, lambda line: None), Forks() as forks:
+        yield replace(shell, forks=forks)
 
 
 @pytest.fixture(scope="package")

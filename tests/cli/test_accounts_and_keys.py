@@ -34,7 +34,9 @@ def test_a_name_is_taken_once(shell: Shell) -> None:
 
 def test_a_key_is_shown_once_and_revoked_by_its_id(shell: Shell) -> None:
     shell.json("accounts", "create", "mary")
-    made = shell.json("keys", "create", "--account", "mary", "--env", "live", "--team", "art", "--expires", "30d")
+    made = shell.json(
+        "keys", "create", "--account", "mary", "--env", "live", "--team", "art", "--expires", "30d"
+    )
     plain = made["key"]
 
     assert plain.startswith("igk_live_")

@@ -9,7 +9,18 @@ from imagegate import __version__
 from imagegate.cli import app
 from tests.cli.conftest import Shell
 
-SLOW = ("fastapi", "sqlalchemy", "pydantic", "httpx", "aiohttp", "alembic", "uvicorn", "structlog", "asyncpg", "rich")
+SLOW = (
+    "fastapi",
+    "sqlalchemy",
+    "pydantic",
+    "httpx",
+    "aiohttp",
+    "alembic",
+    "uvicorn",
+    "structlog",
+    "asyncpg",
+    "rich",
+)
 
 
 def verbs(command: Any, name: str = "imagegate") -> Iterator[tuple[str, Any]]:
@@ -23,7 +34,9 @@ def verbs(command: Any, name: str = "imagegate") -> Iterator[tuple[str, Any]]:
 def test_every_verb_takes_json_and_says_what_it_does() -> None:
     found = dict(verbs(typer.main.get_command(app)))
 
-    without_json = [name for name, verb in found.items() if "--json" not in {o for p in verb.params for o in p.opts}]
+    without_json = [
+        name for name, verb in found.items() if "--json" not in {o for p in verb.params for o in p.opts}
+    ]
     assert without_json == []
     assert [name for name, verb in found.items() if not verb.help] == []
     assert {"imagegate demo", "imagegate keys revoke", "imagegate ledger verify"} <= set(found)
@@ -38,15 +51,16 @@ def test_the_command_imports_nothing_slow_before_a_verb_runs() -> None:
 
 
 def test_verbs_about_records_do_not_import_the_web_framework(shell: Shell) -> None:
-    said = shell.run("accounts", "list", "--json", python=("-X", "importtime"))
+    said = shell.start("accounts", "list", "--json", python=("-X", "importtime"))
 
     assert said.code == 0
     assert "sqlalchemy" in said.err
-    assert "fastapi" not in said.err
+    for slow in ("fastapi", "uvicorn", "aiohttp", "obstore"):
+        assert slow not in said.err
 
 
 def test_the_version_is_the_package_s(shell: Shell) -> None:
-    said = shell.run("--version")
+    said = shell.start("--version")
 
     assert (said.code, said.out) == (0, f"imagegate {__version__}\n")
 

@@ -4,7 +4,9 @@ SECRET = "Zr8VbQ4mJ0sYw2eLpXc6NfHd1GuAo3RiTy9KzMtk"
 
 
 def test_config_show_tells_value_source_and_default_and_masks_secrets(shell: Shell) -> None:
-    (shell.home / ".env").write_text("IMAGEGATE_CURRENCY=EUR\nIMAGEGATE_CURRENCY_PER_USD=0.9\nIMAGEGATE_PORT=1\n")
+    (shell.home / ".env").write_text(
+        "IMAGEGATE_CURRENCY=EUR\nIMAGEGATE_CURRENCY_PER_USD=0.9\nIMAGEGATE_PORT=1\n"
+    )
     changed = shell.having(
         IMAGEGATE_SECRET=SECRET,
         IMAGEGATE_PORT="9000",

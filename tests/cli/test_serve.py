@@ -1,5 +1,6 @@
 import json
 import signal
+import socket
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,9 @@ SQL = "SELECT count(*) FROM generations WHERE state = 'running'"
 
 
 def draw(base_url: str, key: str, prompt: str) -> Any:
-    body = json.dumps({"model": "sandbox", "prompt": prompt, "size": "256x256", "response_format": "url"}).encode()
+    body = json.dumps(
+        {"model": "sandbox", "prompt": prompt, "size": "256x256", "response_format": "url"}
+    ).encode()
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
     request = urllib.request.Request(f"{base_url}/images/generations", body, headers)
     with urllib.request.urlopen(request, timeout=LONGEST_S) as response:
@@ -51,18 +54,18 @@ def test_a_second_signal_does_not_wait(shell: Shell) -> None:
         assert gateway.process.stderr is not None
         assert any("a second signal" in line for line in gateway.process.stderr)
         assert gateway.stop() == 0
-        with pytest.raises(OSError):
-            slow.result()
+        assert slow.exception() is not None
 
 
 def test_a_taken_port_is_refused_at_once(shell: Shell) -> None:
-    with shell.serving("serve", "--port", "0") as gateway:
-        port = gateway.answer["url"].rpartition(":")[2]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
 
-        error = shell.refused("serve", "--port", port)
+        error = shell.refused("serve", "--port", str(port))
 
-        assert gateway.stop() == 0
-    assert "--port" in error["message"]
+    assert f"imagegate serve --port {port + 1}" in error["message"]
 
 
 def test_an_external_database_is_never_migrated_by_serving(shell: Shell, server: EmbeddedPostgres) -> None:

@@ -92,7 +92,7 @@ def ask(url: str, sql: str) -> str:
 
 
 @contextmanager
-def holding(url: str, statement: str) -> Iterator[None]:
+def holding(url: str, statement: str, end: str = "ROLLBACK") -> Iterator[None]:
     """Run `statement` in a transaction of another session, which stays open until we leave."""
     argv, secret = psql_command(url)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -105,7 +105,7 @@ def holding(url: str, statement: str) -> Iterator[None]:
     try:
         yield
     finally:
-        process.communicate("ROLLBACK;\n", timeout=PATIENCE_S)
+        process.communicate(f"{end};\n", timeout=PATIENCE_S)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def upgrade(json: Json = False) -> None:
     import asyncio
 
     from imagegate.db.migrate import upgrade as migrate
-    from imagegate.services import open_database
+    from imagegate.registry import open_database
 
     async def work(desk: Desk) -> None:
         settings = desk.settings()
@@ -42,7 +42,7 @@ def shell(
     import asyncio
 
     from imagegate.db.pgbinaries import psql_command
-    from imagegate.services import open_database
+    from imagegate.registry import open_database
 
     async def work(desk: Desk) -> None:
         async with open_database(desk.settings(), desk.say) as urls:

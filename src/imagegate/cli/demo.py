@@ -1,6 +1,7 @@
 """`imagegate demo`: from nothing to a picture over HTTP, with a key that works."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,36 +44,38 @@ def demo(
     import uvloop
 
     async def work(desk: Desk) -> None:
-        from contextlib import closing
-
-        from imagegate.cli import gateway
+        from imagegate.cli.listener import base_url
 
         settings = desk.settings(host=HOST, port=port)
-        with closing(claim(settings.port, leave)) as listener, gateway.on_signals(desk.say) as stop:
-            async with desk.services(settings) as services:
-                key = await demo_key(services)
-                url = gateway.base_url(listener)
-                async with gateway.listening(services, listener, stop, "demo") as serving:
-                    with desk.progress("Drawing a picture"):
-                        shown = await draw(f"{url}/v1", key, settings.data_dir / "demo.png")
-                    desk.answer(shown, SHOWN.format(**shown))
-                    if not leave:
-                        desk.say("Serving on. Stop with Ctrl-C.")
-                        await serving
+        with closing(claim(settings.port, leave)) as listener:
+            from imagegate.cli import gateway
+
+            with gateway.on_signals(desk.say) as stop:
+                async with desk.services(settings) as services:
+                    key = await demo_key(services)
+                    async with gateway.listening(services, listener, stop, "demo") as serving:
+                        with desk.progress("Drawing a picture"):
+                            shown = await draw(
+                                f"{base_url(listener)}/v1", key, settings.data_dir / "demo.png"
+                            )
+                        desk.answer(shown, SHOWN.format(**shown))
+                        if not leave:
+                            desk.say("Serving on. Stop with Ctrl-C.")
+                            await serving
 
     run(work, json=json, loop_factory=uvloop.new_event_loop)
 
 
 def claim(port: int, leave: bool) -> "socket.socket":
     """The port; for a demo that leaves at once, any other when it is taken."""
-    from imagegate.cli import gateway
+    from imagegate.cli.listener import bind
 
     try:
-        return gateway.bind(HOST, port, "demo")
+        return bind(HOST, port, "demo")
     except OperatorError:
         if not leave:
             raise
-        return gateway.bind(HOST, 0, "demo")
+        return bind(HOST, 0, "demo")
 
 
 async def demo_key(services: "Services") -> str:

@@ -2,9 +2,9 @@
 
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from imagegate.services import Registry, Services
+    from imagegate.registry import Registry
+    from imagegate.services import Services
     from imagegate.settings import Settings
+
+T = TypeVar("T")
 
 WIDE = 200
 """Columns of a table that goes into a file or a pipe, where nothing must be cut."""
@@ -94,41 +97,35 @@ class Desk:
             timer.cancel()
 
     def settings(self, **overrides: Any) -> "Settings":
-        from imagegate.cli.logs import log_to_stderr
         from imagegate.settings import load_settings
 
-        settings = load_settings(**{name: value for name, value in overrides.items() if value is not None})
-        log_to_stderr(settings.log_level)
-        return settings
+        return load_settings(**{name: value for name, value in overrides.items() if value is not None})
 
     @asynccontextmanager
     async def registry(self) -> AsyncIterator["Registry"]:
         """The database's records, opened."""
-        from imagegate.services import open_registry
+        from imagegate.registry import open_registry
 
         async with opened(self, open_registry(self.settings(), self.say)) as registry:
             yield registry
 
     @asynccontextmanager
     async def services(self, settings: "Settings") -> AsyncIterator["Services"]:
+        from imagegate.cli.logs import log_to_stderr
         from imagegate.services import open_services
 
+        log_to_stderr(settings.log_level)
         async with opened(self, open_services(settings, self.say)) as services:
             yield services
 
 
 @asynccontextmanager
-async def opened(desk: Desk, opening: Any) -> AsyncIterator[Any]:
+async def opened(desk: Desk, opening: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
     """Enter `opening` under a progress line, which is gone before the work begins."""
-    with desk.progress("Opening the database"):
-        entered = await opening.__aenter__()
-    try:
+    async with AsyncExitStack() as stack:
+        with desk.progress("Opening the database"):
+            entered = await stack.enter_async_context(opening)
         yield entered
-    except BaseException as error:
-        if not await opening.__aexit__(type(error), error, error.__traceback__):
-            raise
-    else:
-        await opening.__aexit__(None, None, None)
 
 
 def run(

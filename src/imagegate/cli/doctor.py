@@ -15,7 +15,7 @@ from imagegate.errors import ImagegateError, OperatorError
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from imagegate.services import DatabaseUrls
+    from imagegate.registry import DatabaseUrls
     from imagegate.settings import Settings
 
 
@@ -128,7 +128,7 @@ def check_data_dir(settings: "Settings") -> Check:
 
 async def check_database(desk: Desk, settings: "Settings") -> AsyncIterator[Check]:
     from imagegate.db.base import open_engine
-    from imagegate.services import open_database
+    from imagegate.registry import open_database
 
     name = "embedded" if settings.embedded else "external"
     try:
@@ -161,7 +161,7 @@ async def check_tables(
     from sqlalchemy import text
 
     from imagegate.identity.secret import Keyring, check_fingerprint, load_master
-    from imagegate.services import check_schema
+    from imagegate.registry import check_schema
 
     try:
         await check_schema(tx)
@@ -187,7 +187,7 @@ async def check_tables(
 
 
 async def check_images(tx: "AsyncConnection", settings: "Settings") -> Check:
-    """Whether the image store is this database's own. Read only: the first `serve` writes its id down."""
+    """Whether the image store is this database's own. The first `serve` joins the two; this only looks."""
     from sqlalchemy import text
 
     from imagegate.media.store import open_store
@@ -210,7 +210,7 @@ async def check_images(tx: "AsyncConnection", settings: "Settings") -> Check:
 
 def check_providers(settings: "Settings") -> list[Check]:
     from imagegate.catalogue.catalogue import load_catalogue
-    from imagegate.services import credentials_for
+    from imagegate.registry import credentials_for
 
     try:
         catalogue = load_catalogue(settings.catalogue_file)
@@ -232,7 +232,7 @@ def check_providers(settings: "Settings") -> list[Check]:
 
 
 def check_port(settings: "Settings") -> Check:
-    from imagegate.cli.gateway import bind
+    from imagegate.cli.listener import bind
 
     where = f"{settings.host}:{settings.port}"
     try:

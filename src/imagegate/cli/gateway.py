@@ -1,7 +1,6 @@
-"""The HTTP server of `serve` and `demo`: its socket, its signals, its end."""
+"""The HTTP server of `serve` and `demo`: how it listens, what signals do, how it ends."""
 
 import asyncio
-import errno
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,7 +10,7 @@ from math import ceil
 import uvicorn
 
 from imagegate.app import create_app
-from imagegate.errors import OperatorError
+from imagegate.cli.listener import refused
 from imagegate.services import Services
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -84,38 +83,6 @@ def on_signals(say: Callable[[str], None]) -> Iterator[Stop]:
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
-
-
-def bind(host: str, port: int, verb: str) -> socket.socket:
-    """The port is ours from now on, but nobody can connect yet. Raises OperatorError."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise OperatorError(f"{host!r} is not an address to listen on: {error.strerror}.") from None
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setblocking(False)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise refused(error, host, port, verb) from None
-    return listener
-
-
-def refused(error: OSError, host: str, port: int, verb: str) -> OperatorError:
-    if error.errno == errno.EADDRINUSE:
-        return OperatorError(
-            f"Port {port} of {host} is taken. Choose another: imagegate {verb} --port {port + 1}"
-        )
-    return OperatorError(
-        f"Port {port} of {host} cannot be listened on: {error.strerror}. Choose another: imagegate {verb} --port 8080"
-    )
-
-
-def base_url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def configured(services: Services) -> uvicorn.Config:

@@ -147,20 +147,23 @@ def named_after(prompt: str) -> Path:
 
 
 async def write_images(services: "Services", generation: "Generation", target: Path) -> list[dict[str, Any]]:
-    """One file an image: `out.png`, or `out-1.png` and so on. The extension is that of the real format."""
+    """One file an image: `out.png`, or `out-1.png` and so on."""
     files = []
     for number, made in enumerate(generation.images, start=1):
-        stem = target.stem if target.suffix.lower() in FORMATS else target.name
-        extension = Path(made.object).suffix
-        if FORMATS.get(target.suffix.lower()) == FORMATS.get(extension):
-            extension = target.suffix
-        path = target.with_name(
-            f"{stem}-{number}{extension}" if len(generation.images) > 1 else stem + extension
-        )
+        path = path_for(target, made.mime, number if len(generation.images) > 1 else None)
         data = await services.store.get(made.object)
         write(path, data, generation)
         files.append({"path": str(path), "size": str(made.size), "bytes": len(data), "mime": made.mime})
     return files
+
+
+def path_for(target: Path, mime: str, number: int | None) -> Path:
+    """The extension is that of the real format, whatever `target` says."""
+    said = target.suffix if target.suffix.lower() in FORMATS else ""
+    stem = target.name.removesuffix(said) + (f"-{number}" if number else "")
+    made: str = mime.partition("/")[2]
+    usual = next((suffix for suffix, name in FORMATS.items() if name == made), f".{made}")
+    return target.with_name(stem + (said if FORMATS.get(said.lower()) == made else usual))
 
 
 def write(path: Path, data: bytes, generation: "Generation") -> None:

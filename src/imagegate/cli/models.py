@@ -9,7 +9,7 @@ from imagegate.cli.options import Json
 
 if TYPE_CHECKING:
     from imagegate.domain import Model
-    from imagegate.services import Registry
+    from imagegate.registry import Registry
 
 
 def models(
@@ -31,7 +31,7 @@ def models(
 
 def described(registry: "Registry", model: "Model") -> dict[str, Any]:
     """`providers` are those that sell it; `available`: one of them is configured, and it has a price."""
-    from imagegate.services import credentials_for
+    from imagegate.registry import credentials_for
 
     configured = credentials_for(registry.catalogue, registry.settings)
     providers = list(dict.fromkeys(offering.provider for offering in model.offerings))

@@ -1,5 +1,6 @@
 """`imagegate serve`: the gateway itself."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,19 +27,18 @@ def serve(host: HostOption = None, port: PortOption = None, json: Json = False) 
     import uvloop
 
     async def work(desk: Desk) -> None:
-        from contextlib import closing
-
-        from imagegate.cli import gateway
+        from imagegate.cli.listener import base_url, bind
 
         settings = desk.settings(host=host, port=port)
-        with (
-            closing(gateway.bind(settings.host, settings.port, "serve")) as listener,
-            gateway.on_signals(desk.say) as stop,
-        ):
-            async with desk.services(settings) as services:
-                url = gateway.base_url(listener)
-                async with gateway.listening(services, listener, stop, "serve") as serving:
-                    await greet(desk, services, url)
+        with closing(bind(settings.host, settings.port, "serve")) as listener:
+            from imagegate.cli import gateway
+
+            with gateway.on_signals(desk.say) as stop:
+                async with (
+                    desk.services(settings) as services,
+                    gateway.listening(services, listener, stop, "serve") as serving,
+                ):
+                    await greet(desk, services, base_url(listener))
                     await serving
 
     run(work, json=json, loop_factory=uvloop.new_event_loop)

@@ -3,5 +3,7 @@
 from fastapi import APIRouter
 
 from imagegate.dialects import openai
+from imagegate.web.process import Handler
 
 ROUTERS: tuple[APIRouter, ...] = (openai.router,)
+HOT: dict[tuple[str, str], Handler] = {**openai.HOT}

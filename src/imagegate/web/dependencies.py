@@ -59,4 +59,4 @@ def link_base(request: Request) -> str:
     if not HOST.fullmatch(host):
         server = request.scope.get("server") or ("127.0.0.1", None)
         host = f"{server[0]}:{server[1]}" if server[1] else str(server[0])
-    return f"{request.url.scheme}://{host}"
+    return f"{request.scope['scheme']}://{host}"

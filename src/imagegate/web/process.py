@@ -1,18 +1,19 @@
 """Process routes, and the one ASGI layer around every route: request id, headers, and errors as JSON."""
 
+import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
-from uuid import uuid4
 
 import structlog
+from fastapi import FastAPI
 from sqlalchemy import text
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from imagegate.errors import ImagegateError
+from imagegate.ids import new_id, public_id
 from imagegate.services import Services
 from imagegate.web.dependencies import services_of
 
@@ -21,6 +22,7 @@ log = structlog.get_logger()
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LONGEST_HEADERS = 32 * 1024
 
+Handler = Callable[[Request], Awaitable[Response]]
 ErrorRenderer = Callable[[ImagegateError, str], tuple[int, dict[str, object]]]
 
 
@@ -47,53 +49,108 @@ def error_response(request: Request, error: ImagegateError, render: ErrorRendere
 
 
 class Shell:
-    """Outermost ASGI layer."""
+    """The outermost ASGI layer, around the whole application.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    hot: handlers that are called at once, past FastAPI's routing; the same functions are its routes as well.
+    """
+
+    def __init__(self, api: FastAPI, hot: Mapping[tuple[str, str], Handler]) -> None:
+        self.api = api
+        self._hot = hot
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self.api(scope, receive, send)
             return
-        started = monotonic()
-        request_id = self._request_id(scope)
-        scope["imagegate.request_id"] = request_id
-        begun = False
-
-        async def send_dressed(message: Message) -> None:
-            nonlocal begun
-            if message["type"] == "http.response.start":
-                begun = True
-                headers = MutableHeaders(raw=message["headers"])
-                headers["x-request-id"] = request_id
-                headers["openai-processing-ms"] = str(round((monotonic() - started) * 1000))
-                headers["x-content-type-options"] = "nosniff"
-                headers.setdefault("cache-control", "private, no-store")
-                message["headers"] = headers.raw
-            await send(message)
-
+        dressed = Dressed(send, request_id_of(scope))
+        scope["imagegate.request_id"] = dressed.request_id
         scope["path"] = tidy(scope["path"])
         try:
-            if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEADERS:
-                error = ImagegateError(f"The headers are longer than {LONGEST_HEADERS} bytes.")
-                error.status, error.type, error.code = 431, "invalid_request_error", "header_too_large"
-                await _plain_error(error, request_id)(scope, receive, send_dressed)
-            else:
-                await self.app(scope, receive, send_dressed)
+            await self._serve(scope, receive, dressed)
         except Exception:
-            log.exception("unhandled", request_id=request_id, path=scope["path"])
-            if begun:
+            log.exception("unhandled", request_id=dressed.request_id, path=scope["path"])
+            if dressed.begun:
                 raise
             error = ImagegateError("The gateway failed; this is a bug. Nothing more was charged.")
-            await _plain_error(error, request_id)(scope, receive, send_dressed)
+            await _plain_error(error, dressed.request_id)(scope, receive, dressed)
 
-    @staticmethod
-    def _request_id(scope: Scope) -> str:
-        for name, value in scope["headers"]:
-            if name == b"x-request-id" and REQUEST_ID.fullmatch(value.decode("latin-1")):
-                return str(value.decode("latin-1"))
-        return f"req_{uuid4().hex}"
+    async def _serve(self, scope: Scope, receive: Receive, dressed: "Dressed") -> None:
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEADERS:
+            error = ImagegateError(f"The headers are longer than {LONGEST_HEADERS} bytes.")
+            error.status, error.type, error.code = 431, "invalid_request_error", "header_too_large"
+            await _plain_error(error, dressed.request_id)(scope, receive, dressed)
+            return
+        hot = self._hot.get((scope["method"], scope["path"]))
+        if hot is None:
+            await self.api(scope, receive, dressed)
+            return
+        scope["app"] = self.api
+        request = Request(scope, receive)
+        try:
+            response = await hot(request)
+        except ImagegateError as error:
+            response = error_response(request, error)
+        await response(scope, receive, dressed)
+
+
+class Dressed:
+    """An ASGI `send` that puts onto every answer the headers that all answers have."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._started = monotonic()
+        self.request_id = request_id
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            headers = message["headers"]
+            ms = round((monotonic() - self._started) * 1000)
+            headers += (
+                (b"x-request-id", self.request_id.encode("latin-1")),
+                (b"openai-processing-ms", b"%d" % ms),
+                (b"x-content-type-options", b"nosniff"),
+            )
+            if not any(name == b"cache-control" for name, _ in headers):
+                headers.append((b"cache-control", b"private, no-store"))
+        await self._send(message)
+
+
+def request_id_of(scope: Scope) -> str:
+    """The caller's own, where it is harmless."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(said := value.decode("latin-1")):
+            return str(said)
+    return public_id("req", new_id())
+
+
+class Listener:
+    """Watches whether the caller is still there, while the line works. Use it as a context manager.
+
+    The body must have been read: what is received after it can only be the end of the connection.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._receive = request.receive
+        self.gone = False
+
+    def __enter__(self) -> "Listener":
+        self._watch = asyncio.ensure_future(self._wait())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watch.cancel()
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+
+    async def is_gone(self) -> bool:
+        # One turn of the loop: an end that has arrived already is seen.
+        await asyncio.sleep(0)
+        return self.gone
 
 
 def tidy(path: str) -> str:

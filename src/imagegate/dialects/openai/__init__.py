@@ -4,6 +4,6 @@ Wire format: https://platform.openai.com/docs/api-reference/images, read 2026-11
 openai 3.54.
 """
 
-from imagegate.dialects.openai.routes import router
+from imagegate.dialects.openai.routes import HOT, router
 
-__all__ = ["router"]
+__all__ = ["HOT", "router"]

@@ -12,6 +12,7 @@ from imagegate.generation import pipeline, records
 from imagegate.web.dependencies import authenticate, services_of
 from imagegate.web.guards import read_json_object
 from imagegate.web.media import mint_links
+from imagegate.web.process import Handler, Listener
 
 router = APIRouter(tags=["images"])
 
@@ -31,7 +32,8 @@ async def create(request: Request) -> Response:
     services = services_of(request)
     principal = await authenticate(request)
     wanted = read_generation(await read_json_object(request, services.settings))
-    generation = await pipeline.generate(services, principal, wanted, request.is_disconnected)
+    with Listener(request) as listener:
+        generation = await pipeline.generate(services, principal, wanted, listener.is_gone)
     return reply.generation_reply(generation, mint_links(request, generation), services.settings)
 
 
@@ -70,3 +72,6 @@ async def _env(request: Request) -> str:
     if any(request.headers.get(name) for name in sent):
         return (await authenticate(request)).env
     return "live"
+
+
+HOT: dict[tuple[str, str], Handler] = {("POST", "/v1/images/generations"): create}
