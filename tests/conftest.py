@@ -14,13 +14,13 @@ from uuid import UUID, uuid4
 import pytest
 import uvicorn
 from httpx import AsyncClient
-from imagegate.db.migrate import upgrade
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imagegate.app import create_app
 from imagegate.db.base import open_engine, snapshot
 from imagegate.db.embedded import EmbeddedPostgres
+from imagegate.db.migrate import upgrade
 from imagegate.identity import keys
 from imagegate.ledger import wallets
 from imagegate.ledger.verify import verify

@@ -131,13 +131,6 @@ async def test_without_a_database_nothing_is_asked_upstream(
     """A gateway of its own, on a PostgreSQL of its own that is stopped under it."""
     import asyncio
 
-    from imagegate.db.migrate import upgrade
-    from pydantic import SecretStr
-
-    from imagegate.db.embedded import EmbeddedPostgres
-    from imagegate.services import open_services
-    from tests.conftest import listening, open_account
-
     with tempfile.TemporaryDirectory(prefix="ig", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         server = EmbeddedPostgres(Path(folder), lambda line: None)

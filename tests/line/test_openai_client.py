@@ -29,7 +29,9 @@ async def test_the_sync_client_draws_and_follows_the_link(account: Account, base
     assert await account.balance() == (LIVE_TOKENS - 30_000, 0)
 
 
-async def test_the_async_client_gets_base64_and_reads_the_answer_s_fields(account: Account, base_url: str) -> None:
+async def test_the_async_client_gets_base64_and_reads_the_answer_s_fields(
+    account: Account, base_url: str
+) -> None:
     async with openai.AsyncOpenAI(base_url=f"{base_url}/v1", api_key=account.test_key) as client:
         reply = await client.images.generate(
             model="gpt-image-2", prompt="a heron", size="1024x1024", quality="low", output_format="webp"
@@ -44,7 +46,9 @@ async def test_the_async_client_gets_base64_and_reads_the_answer_s_fields(accoun
 async def test_an_empty_wallet_stops_the_client_at_once(account: Account, base_url: str) -> None:
     async with openai.AsyncOpenAI(base_url=f"{base_url}/v1", api_key=account.key) as client:
         with pytest.raises(openai.APIStatusError) as raised:
-            await client.images.generate(model="dall-e-3", prompt="a heron", size="1792x1024", quality="hd", n=10)
+            await client.images.generate(
+                model="dall-e-3", prompt="a heron", size="1792x1024", quality="hd", n=10
+            )
 
     assert raised.value.status_code == 402
     assert raised.value.code == "insufficient_quota"
@@ -81,7 +85,12 @@ async def test_the_client_lists_and_describes_models(account: Account, base_url:
         retired = await client.models.retrieve("dall-e-3")
 
     ids = {model.id for model in listed}
-    assert {"imagegate/sandbox", "openai/dall-e-3", "openai/gpt-image-2", "google/imagen-4.0-generate-001"} <= ids
+    assert {
+        "imagegate/sandbox",
+        "openai/dall-e-3",
+        "openai/gpt-image-2",
+        "google/imagen-4.0-generate-001",
+    } <= ids
     assert retired.id == "openai/dall-e-3"
     assert retired.shutdown_date == "2026-05-12"
     assert retired.model_extra["successor"] == "openai/gpt-image-2.5-flare"

@@ -25,6 +25,8 @@ LONGEST_NAME = 60
 def a_target(path: Path | None) -> Path | None:
     if path is not None and path.suffix and path.suffix.lower() not in FORMATS:
         raise typer.BadParameter(f"{path.suffix} is no format here: end the name with .png, .jpg or .webp.")
+    if path is not None and not path.absolute().parent.is_dir():
+        raise typer.BadParameter(f"the folder {path.absolute().parent} does not exist.")
     return path
 
 
@@ -49,10 +51,6 @@ def image(
     from imagegate.admin.operations import LEGACY_QUALITY
     from imagegate.domain import GenerationRequest
 
-    if output is not None and not output.absolute().parent.is_dir():
-        raise typer.BadParameter(
-            f"the folder {output.absolute().parent} does not exist.", param_hint="--output"
-        )
     wanted = GenerationRequest(
         prompt=prompt,
         model=model,

@@ -1,1 +1,1 @@
-
+"""The database: its engine, the embedded server, migrations."""

@@ -10,7 +10,6 @@ from pydantic import SecretStr
 
 from imagegate.domain.asking import ParameterReceipt, Size
 
-
 SQUARE = Size(1024, 1024)
 
 

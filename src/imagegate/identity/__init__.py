@@ -1,1 +1,1 @@
-
+"""Who asks: accounts, API keys, and the one master secret."""

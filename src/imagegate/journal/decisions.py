@@ -213,19 +213,23 @@ def _open(
     }
     rows.opened.append(row)
     if item.idempotency_key:
-        fingerprint = bytes.fromhex(row["fingerprint"][2:]) if row.get("fingerprint") else None
-        taken[idempotency] = Known(
-            item.account_id,
-            item.env,
-            item.generation_id,
-            "running",
-            1,
-            item.hold_tokens,
-            None,
-            item.idempotency_key,
-            fingerprint,
-        )
+        taken[idempotency] = known_from(item, row)
     return Held(held.available_tokens)
+
+
+def known_from(item: Open, row: Mapping[str, Any]) -> Known:
+    """The generation that `item` is about to become, for a twin later in the batch."""
+    fingerprint = row.get("fingerprint")
+    return Known(
+        item.account_id,
+        item.env,
+        item.generation_id,
+        "running",
+        1,
+        item.hold_tokens,
+        idempotency_key=item.idempotency_key,
+        fingerprint=bytes.fromhex(fingerprint[2:]) if fingerprint else None,
+    )
 
 
 def wallets_of(items: Iterable[Open | Settle]) -> list[WalletKey]:

@@ -1,1 +1,1 @@
-
+"""How providers speak: one adapter each, independent of each other."""
