@@ -4,6 +4,7 @@ A key is `igk_live_` or `igk_test_`, 43 base62 characters (32 random bytes) and 
 key is refused without a look-up and a leaked one can be recognised by scanners.
 """
 
+import asyncio
 import re
 import secrets
 import zlib
@@ -77,6 +78,7 @@ class KeyCache:
         self._engine = engine
         self._pepper = pepper
         self._known: dict[str, tuple[float, Principal]] = {}
+        self._asking: dict[str, asyncio.Future[Principal]] = {}
 
     async def find(self, key: str) -> Principal:
         """Raises Unauthenticated, with one text whatever is wrong with the key."""
@@ -84,6 +86,14 @@ class KeyCache:
             return known[1]
         if not is_well_formed(key):
             raise Unauthenticated(INVALID)
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = self._asking[key] = asyncio.ensure_future(self._look_up(key))
+            asking.add_done_callback(lambda _: self._asking.pop(key, None))
+        return await asyncio.shield(asking)
+
+    async def _look_up(self, key: str) -> Principal:
+        """One query, however many requests of the key wait for it."""
         async with self._engine.connect() as connection:
             row = (await connection.execute(FIND, {"hash": digest(self._pepper, key)})).one_or_none()
         if row is None:
