@@ -20,7 +20,7 @@ def books(posted: int, *open_holds: int) -> tuple[Books, list[UUID]]:
     known = {
         i: Known(ACCOUNT, "live", i, "running", 1, hold) for i, hold in zip(ids, open_holds, strict=True)
     }
-    return Books({wallet.key: wallet}, known, frozenset({KEY})), ids
+    return Books({wallet.key: wallet}, known, {KEY}), ids
 
 
 def wanted(tokens: int, idempotency_key: str | None = None) -> Open:
@@ -93,7 +93,7 @@ def test_two_equal_idempotency_keys_in_one_batch_take_one_hold() -> None:
 
 def test_a_revoked_key_spends_nothing() -> None:
     state, _ = books(100)
-    state.usable_keys = frozenset()
+    state.usable_keys = set()
 
     outcomes, rows = decide([wanted(1)], state)
 

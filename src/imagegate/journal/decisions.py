@@ -100,7 +100,7 @@ class Books:
 
     wallets: dict[WalletKey, Wallet]
     generations: dict[UUID, Known]
-    usable_keys: frozenset[UUID]
+    usable_keys: set[UUID]
 
     def by_idempotency_key(self) -> dict[tuple[UUID, str, str], Known]:
         return {

@@ -15,13 +15,11 @@ from uuid import UUID
 
 import structlog
 from pydantic_core import to_json
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from imagegate.db.base import is_gone
 from imagegate.errors import BillingUnavailable, ImagegateError, SettlementPending
 from imagegate.ids import public_id
+from imagegate.journal.connection import BROKEN, LaneConnection, is_unknown, sqlstate
 from imagegate.journal.decisions import (
     Books,
     Existing,
@@ -37,7 +35,7 @@ from imagegate.journal.decisions import (
     wallets_of,
 )
 from imagegate.journal.statements import APPLY, READ
-from imagegate.ledger.holds import lock_wallets
+from imagegate.ledger.holds import LOCK_WALLETS, Wallet, WalletKey, lock_columns, wallets_from
 
 log = structlog.get_logger()
 
@@ -59,7 +57,7 @@ class Journal:
     """Open it with `run` as a task; `close` ends the lane once the queue is empty or the database stays away."""
 
     def __init__(self, engine: AsyncEngine, worker_id: UUID) -> None:
-        self._engine = engine
+        self._connection = LaneConnection(engine)
         self.worker_id = worker_id
         self._opens: deque[Item] = deque()
         self._settles: deque[Item] = deque()
@@ -103,6 +101,7 @@ class Journal:
                     if self._closing:
                         break
             ticker.cancel()
+        await self._connection.close()
 
     def close(self) -> None:
         self._closing = True
@@ -125,7 +124,7 @@ class Journal:
     async def _commit(self, batch: list[Item], tries: int = 1) -> None:
         try:
             outcomes = await self._transact([item.wanted for item in batch])
-        except (DBAPIError, PoolTimeout, OSError, TimeoutError) as error:
+        except BROKEN as error:
             await self._recover(batch, error, tries)
         except Exception as error:
             log.exception("journal_bug", items=len(batch))
@@ -136,8 +135,8 @@ class Journal:
                 finish(item, outcome)
 
     async def _recover(self, batch: list[Item], error: Exception, tries: int) -> None:
-        state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
-        if is_gone(error) or isinstance(error, PoolTimeout):
+        state = sqlstate(error)
+        if is_unknown(error):
             log.warning("journal_database_gone", items=len(batch), error=type(error).__name__)
             await self._resolve(batch)
         elif state in CONFLICTS and tries < 3:
@@ -156,11 +155,11 @@ class Journal:
         wait_s = 0.05
         while True:
             try:
-                async with self._engine.begin() as tx:
-                    await lock_wallets(tx, wallets_of(item.wanted for item in batch))
-                    books = await read(tx, [item.wanted for item in batch])
+                async with self._connection.transaction() as tx:
+                    await tx.fetch(LOCK_WALLETS, *lock_columns(wallets_of(item.wanted for item in batch)))
+                    books = await read(tx, [item.wanted for item in batch], {})
                 break
-            except (DBAPIError, PoolTimeout, OSError, TimeoutError):
+            except BROKEN:
                 if monotonic() > give_up or self._closing:
                     self._postpone(batch)
                     return
@@ -198,51 +197,42 @@ class Journal:
                 fail(item, SettlementPending(public_id("gen", wanted.generation_id)))
 
     async def _transact(self, items: Sequence[Open | Settle]) -> list[Outcome]:
-        async with self._engine.connect() as connection:
-            try:
-                async with connection.begin():
-                    wallets = await lock_wallets(connection, wallets_of(items))
-                    books = await read(connection, items)
-                    books.wallets = wallets
-                    outcomes, rows = decide(items, books)
-                    if rows.any():
-                        await apply(connection, rows)
-            except (OSError, TimeoutError):
-                await connection.invalidate()
-                raise
+        async with self._connection.transaction() as tx:
+            locked = wallets_from(await tx.fetch(LOCK_WALLETS, *lock_columns(wallets_of(items))))
+            outcomes, rows = decide(items, await read(tx, items, locked))
+            if rows.any():
+                await apply(tx, rows)
         return outcomes
 
 
-async def read(tx: AsyncConnection, items: Sequence[Open | Settle]) -> Books:
+async def read(tx: Any, items: Sequence[Open | Settle], wallets: dict[WalletKey, Wallet]) -> Books:
     """The generations, idempotency keys and API keys that the items name."""
     opens = [item for item in items if isinstance(item, Open)]
     keyed = [item for item in opens if item.idempotency_key]
-    columns = {
-        "accounts": [i.account_id for i in items],
-        "envs": [i.env for i in items],
-        "ids": [i.generation_id for i in items],
-        "key_accounts": [i.account_id for i in keyed],
-        "key_envs": [i.env for i in keyed],
-        "keys": [i.idempotency_key for i in keyed],
-        "user_accounts": [i.account_id for i in opens],
-        "user_envs": [i.env for i in opens],
-        "users": [i.key_id for i in opens],
-    }
-    generations: dict[UUID, Known] = {}
-    usable: set[UUID] = set()
-    for row in (await tx.execute(READ, columns)).all():
-        if row.usable is None:
-            generations[row.id] = Known(*row[:-1])
-        elif row.usable:
-            usable.add(row.id)
-    return Books({}, generations, frozenset(usable))
+    columns = (
+        [i.account_id for i in items],
+        [i.env for i in items],
+        [i.generation_id for i in items],
+        [i.account_id for i in keyed],
+        [i.env for i in keyed],
+        [i.idempotency_key for i in keyed],
+        [i.account_id for i in opens],
+        [i.env for i in opens],
+        [i.key_id for i in opens],
+    )
+    books = Books(wallets, {}, set())
+    for *row, usable in await tx.fetch(READ, *columns):
+        if usable is None:
+            books.generations[row[2]] = Known(*row)
+        elif usable:
+            books.usable_keys.add(row[2])
+    return books
 
 
-async def apply(tx: AsyncConnection, rows: Rows) -> None:
+async def apply(tx: Any, rows: Rows) -> None:
     """Write a batch. Raises RuntimeError when a row that was read under the lock has changed all the same."""
-    names = ("opened", "settled", "images", "attempts", "transfers", "wallets")
-    columns = {name: to_json(getattr(rows, name)).decode() for name in names}
-    counts = tuple((await tx.execute(APPLY, columns)).one())
+    made = (rows.opened, rows.settled, rows.images, rows.attempts, rows.transfers, rows.wallets)
+    counts = tuple(await tx.fetchrow(APPLY, *(to_json(table).decode() for table in made)))
     if counts != (len(rows.opened), len(rows.settled), len(rows.wallets)):
         raise RuntimeError(
             f"a journal batch changed {counts} rows of generations and wallets, unlike decided"

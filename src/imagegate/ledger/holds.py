@@ -1,7 +1,7 @@
 """What a hold, a capture and a void do to a wallet: pure values, and the statements that write them.
 
 The caller owns the transaction, has the wallets locked by LOCK_WALLETS, and writes what it decided with the
-two CTEs below in the same transaction. A wallet's row changes under that lock alone.
+two statements below in the same transaction. A wallet's row changes under that lock alone.
 """
 
 from collections.abc import Iterable
@@ -9,34 +9,37 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imagegate.ids import new_id
 
 WalletKey = tuple[UUID, str]
 
-LOCK_WALLETS = text(
-    """
+LOCK_WALLETS = """
     SELECT account_id, env, posted_tokens, held_tokens, version FROM wallets
-    WHERE (account_id, env) IN (SELECT * FROM unnest(CAST(:accounts AS uuid[]), CAST(:envs AS text[])))
+    WHERE (account_id, env) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
     ORDER BY account_id, env FOR NO KEY UPDATE
-    """
-)
+"""
 
-INSERT_TRANSFERS = """
+
+def insert_transfers(parameter: str) -> str:
+    """The statement that appends transfers; `parameter` ($1, $2 …) is their rows as JSON."""
+    return f"""
     INSERT INTO transfers (account_id, env, id, wallet_version, debit, credit, tokens, kind, generation_id, cause,
         price_version, balance_after, source, external_ref, reason, actor, at)
     SELECT account_id, env, id, wallet_version, debit, credit, tokens, kind, generation_id, cause,
         price_version, balance_after, source, external_ref, reason, actor, now()
-    FROM jsonb_populate_recordset(CAST(NULL AS transfers), CAST(:transfers AS jsonb)) RETURNING 1
-"""
+    FROM jsonb_populate_recordset(NULL::transfers, {parameter}::text::jsonb) RETURNING 1
+    """  # noqa: S608 a placeholder, no value
 
-UPDATE_WALLETS = """
+
+def update_wallets(parameter: str) -> str:
+    """The statement that writes locked wallets; `parameter` is their rows as JSON."""
+    return f"""
     UPDATE wallets SET posted_tokens = new.posted_tokens, held_tokens = new.held_tokens, version = new.version
-    FROM jsonb_populate_recordset(CAST(NULL AS wallets), CAST(:wallets AS jsonb)) AS new
+    FROM jsonb_populate_recordset(NULL::wallets, {parameter}::text::jsonb) AS new
     WHERE wallets.account_id = new.account_id AND wallets.env = new.env RETURNING 1
-"""
+    """  # noqa: S608 a placeholder, no value
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,13 @@ def move(
 
 async def lock_wallets(tx: AsyncConnection, keys: Iterable[WalletKey]) -> dict[WalletKey, Wallet]:
     """Lock the wallets in key order until `tx` ends. Wallets that do not exist are missing from the answer."""
+    return wallets_from((await tx.exec_driver_sql(LOCK_WALLETS, lock_columns(keys))).all())
+
+
+def lock_columns(keys: Iterable[WalletKey]) -> tuple[list[UUID], list[str]]:
     wanted = sorted(set(keys))
-    columns = {"accounts": [account for account, _ in wanted], "envs": [env for _, env in wanted]}
-    rows = (await tx.execute(LOCK_WALLETS, columns)).all()
-    return {(row.account_id, row.env): Wallet(*row) for row in rows}
+    return [account for account, _ in wanted], [env for _, env in wanted]
+
+
+def wallets_from(rows: Iterable[Any]) -> dict[WalletKey, Wallet]:
+    return {(row[0], row[1]): Wallet(*row) for row in rows}

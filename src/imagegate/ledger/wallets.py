@@ -6,14 +6,14 @@ from typing import Any
 from uuid import UUID
 
 from pydantic_core import to_json
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imagegate.errors import InvalidRequest, NotFound
-from imagegate.ledger.holds import INSERT_TRANSFERS, UPDATE_WALLETS, Wallet, lock_wallets, move
+from imagegate.ledger.holds import Wallet, insert_transfers, lock_wallets, move, update_wallets
 from imagegate.ledger.tables import transfers, wallets
 
-WRITE = text(f"WITH moved AS ({INSERT_TRANSFERS}) {UPDATE_WALLETS}")
+WRITE = f"WITH moved AS ({insert_transfers('$1')}) {update_wallets('$2')}"
 MAX_TOKENS = 2**53 - 1
 """Largest top-up and balance, in tokens: what JSON readers everywhere hold exactly."""
 
@@ -89,5 +89,4 @@ async def _applied(tx: AsyncConnection, wallet: Wallet, funding: Funding) -> boo
 
 async def write(tx: AsyncConnection, changed: Sequence[Wallet], moved: Sequence[dict[str, Any]]) -> None:
     """Write wallets that are locked by `tx` together with the transfers that changed them."""
-    rows = {"wallets": to_json([w.row() for w in changed]).decode(), "transfers": to_json(moved).decode()}
-    await tx.execute(WRITE, rows)
+    await tx.exec_driver_sql(WRITE, (to_json(moved).decode(), to_json([w.row() for w in changed]).decode()))

@@ -1,0 +1,60 @@
+"""The journal's own connection: asyncpg itself, since SQLAlchemy's layers cost as much again as a small batch."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from imagegate.db.base import is_gone
+
+BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError, TimeoutError)
+"""All that a transaction may end with when the database is at fault, or refuses a row."""
+
+
+class LaneConnection:
+    """Kept open between batches. After any failure it is thrown away, which rolls back, and the next is fresh."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._held: AsyncConnection | None = None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """An asyncpg connection within BEGIN and COMMIT."""
+        try:
+            driver = await self._driver()
+            await driver.execute("BEGIN")
+            yield driver
+            await driver.execute("COMMIT")
+        except BaseException:
+            await self.close(broken=True)
+            raise
+
+    async def _driver(self) -> Any:
+        if self._held is None:
+            self._held = await self._engine.connect()
+        return (await self._held.get_raw_connection()).driver_connection
+
+    async def close(self, *, broken: bool = False) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            with suppress(*BROKEN):
+                if broken:
+                    await held.invalidate()
+                await held.close()
+
+
+def is_unknown(error: BaseException) -> bool:
+    """True when it cannot be told whether the transaction was committed."""
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "")[:2] in ("", "08", "57", "53", "58")
+    if isinstance(error, asyncpg.InterfaceError):
+        return True
+    return is_gone(error) or isinstance(error, SQLAlchemyError)
+
+
+def sqlstate(error: BaseException) -> str:
+    return getattr(error, "sqlstate", None) or ""
