@@ -15,7 +15,7 @@ from imagegate.ids import public_id
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A generation that is open: its hold is taken. `deadline` is in seconds of the monotonic clock."""
+    """A generation that is open: its hold is taken. `deadline`: the loop's clock, in seconds. `said`: as recorded."""
 
     generation_id: UUID
     epoch: int
@@ -23,6 +23,7 @@ class Reservation:
     hold_tokens: int
     deadline: float
     created_at: datetime
+    said: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

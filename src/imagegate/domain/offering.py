@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import ceil
 from typing import Any
 
 from pydantic import SecretStr
@@ -92,7 +91,7 @@ class Quote:
 
     def tokens_for(self, images: int) -> int:
         """Tokens for `images` delivered images, rounded up once per generation, never per image."""
-        return ceil(self.image_tokens * images)
+        return -(-self.image_tokens.numerator * images // self.image_tokens.denominator)
 
 
 @dataclass(frozen=True, slots=True)

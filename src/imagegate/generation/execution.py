@@ -80,9 +80,10 @@ def _told(error: ImagegateError, public_id: str) -> ImagegateError:
     return error
 
 
-async def execute(services: Services, reservation: Reservation, plan: Plan, prompt: str) -> Execution:
-    """Raises StorageUnavailable and Overloaded; what providers did wrong is in the answer."""
-    run = Execution()
+async def execute(
+    services: Services, reservation: Reservation, plan: Plan, prompt: str, run: Execution
+) -> None:
+    """Fill `run`. Raises StorageUnavailable and Overloaded; what providers did wrong is in `run.errors`."""
     for candidate in plan.candidates:
         missing = plan.quote.n - len(run.images) - run.ended
         if missing <= 0 or _left_s(reservation) <= 0:
@@ -94,7 +95,6 @@ async def execute(services: Services, reservation: Reservation, plan: Plan, prom
             async with asyncio.TaskGroup() as group:
                 for call in calls:
                     group.create_task(call)
-    return run
 
 
 def split(images: int, candidate: Candidate) -> Sequence[int]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import structlog
 
 from imagegate.domain import Generation, GenerationRequest, Plan, Principal, Reservation
-from imagegate.errors import CallerError, Conflict, ImagegateError, SettlementPending
+from imagegate.errors import CallerError, Conflict, ImagegateError, Interrupted, SettlementPending
 from imagegate.generation import admission, planning, records
 from imagegate.generation.execution import Execution, execute
 from imagegate.ids import new_id, public_id
@@ -31,7 +31,12 @@ async def generate(
     plan = estimate(services, principal, request)
     admission.admit(services, request)
     task = services.supervisor.start(_run(services, principal, request, plan, caller_gone))
-    return await asyncio.shield(task)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if task.cancelled() and services.supervisor.abandoning:
+            raise Interrupted from None
+        raise
 
 
 def estimate(services: Services, principal: Principal, request: GenerationRequest) -> Plan:
@@ -63,6 +68,7 @@ async def reserve(
 ) -> Reservation:
     """Take the hold, in one commit. Raises InsufficientFunds, Unauthenticated, BillingUnavailable, Conflict."""
     generation_id, now = new_id(), datetime.now(UTC)
+    said = records.request_json(request)
     deadline = asyncio.get_running_loop().time() + services.settings.deadline_s
     wanted = Open(
         principal.account_id,
@@ -70,14 +76,14 @@ async def reserve(
         generation_id,
         principal.key_id,
         plan.quote.hold_tokens,
-        row=records.open_row(services, principal, request, plan),
+        row=records.open_row(services, principal, said, plan),
     )
     outcome = await services.journal.open(wanted)
     if isinstance(outcome, Existing):
         raise Conflict(
             f"{public_id('gen', outcome.generation_id)} has this key.", code="idempotency_in_progress"
         )
-    return Reservation(generation_id, 1, principal, plan.quote.hold_tokens, deadline, now)
+    return Reservation(generation_id, 1, principal, plan.quote.hold_tokens, deadline, now, said)
 
 
 async def fulfil(
@@ -86,7 +92,7 @@ async def fulfil(
     """Ask, deliver and settle. A cancelled task writes nothing; every other failure voids the hold."""
     run = Execution()
     try:
-        run = await execute(services, reservation, plan, request.prompt)
+        await execute(services, reservation, plan, request.prompt, run)
         if not run.images:
             raise run.failure(public_id("gen", reservation.generation_id))
     except Exception as raised:
@@ -95,7 +101,7 @@ async def fulfil(
             log.exception("line_bug", generation=str(reservation.generation_id))
         await _void(services, reservation, run.outcome if run.errors else "final", error, run)
         raise error from None
-    return await _capture(services, reservation, request, plan, run)
+    return await _capture(services, reservation, plan, run)
 
 
 def _first(error: Exception) -> Exception:
@@ -105,9 +111,7 @@ def _first(error: Exception) -> Exception:
     return error
 
 
-async def _capture(
-    services: Services, reservation: Reservation, request: GenerationRequest, plan: Plan, run: Execution
-) -> Generation:
+async def _capture(services: Services, reservation: Reservation, plan: Plan, run: Execution) -> Generation:
     tokens = plan.quote.tokens_for(len(run.images))
     who = reservation.principal
     wanted = Settle(
@@ -126,7 +130,7 @@ async def _capture(
         raise SettlementPending(public_id("gen", reservation.generation_id))
     charged = min(tokens, reservation.hold_tokens)
     balance = outcome.available_tokens if outcome.available_tokens >= 0 else None
-    return records.completed(reservation, request, plan, run, charged, balance)
+    return records.completed(reservation, plan, run, charged, balance)
 
 
 async def _void(

@@ -30,9 +30,7 @@ REQUEST_FIELDS = tuple(f.name for f in fields(GenerationRequest))
 STATUS = {"queued": "queued", "running": "in_progress", "in_doubt": "in_progress", "captured": "completed"}
 
 
-def open_row(
-    services: Services, principal: Principal, request: GenerationRequest, plan: Plan
-) -> dict[str, Any]:
+def open_row(services: Services, principal: Principal, said: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     return {
         "app_id": principal.app,
         "worker_id": services.journal.worker_id,
@@ -40,7 +38,7 @@ def open_row(
         "model": plan.model.id,
         "price_version": plan.quote.price_version,
         "quote": quote_json(plan),
-        "request": request_json(request),
+        "request": said,
     }
 
 
@@ -131,7 +129,6 @@ def attempt_rows(made: Iterable[Attempt]) -> list[dict[str, Any]]:
 
 def completed(
     reservation: Reservation,
-    request: GenerationRequest,
     plan: Plan,
     run: Execution,
     charged: int,
@@ -144,7 +141,7 @@ def completed(
         created_at=reservation.created_at,
         completed_at=datetime.now(UTC),
         model=plan.model.id,
-        request=request_json(request),
+        request=reservation.said,
         quote=quote_json(plan),
         images=tuple(run.images),
         attempts=tuple(run.attempts),

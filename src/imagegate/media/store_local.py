@@ -29,6 +29,7 @@ from imagegate.media.objects import (
     mime_of,
     read_id,
 )
+from imagegate.media.writer_process import SMALL_BYTES, WriterProcess
 from imagegate.pool import WorkPool
 
 P = ParamSpec("P")
@@ -54,14 +55,16 @@ class LocalStore:
             sweep_incoming(self._incoming)
         except OSError as error:
             raise OperatorError(f"The image folder {root} cannot be used: {error.strerror}.") from None
-        self._writer = GroupWriter(folders, self._incoming)
+        self._large = GroupWriter(folders, self._incoming)
+        self._small = WriterProcess(os.path.dirname(self._root), self._incoming)
         self._readers = WorkPool(threads=READ_THREADS, name="store-read")
 
     async def put(self, name: str, data: bytes) -> None:
         folder, file = self._place(checked(name))
+        writer = self._small if len(data) <= SMALL_BYTES else self._large
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._writer.write(folder, file, data)
+                await writer.write(folder, file, data)
         except OSError:
             raise StorageUnavailable from None
 
@@ -90,7 +93,8 @@ class LocalStore:
         return read_id(await self._read(find_or_make_id, self._root, self._incoming))
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._writer.close, self._timeout_s)
+        await self._small.close(self._timeout_s)
+        await asyncio.to_thread(self._large.close, self._timeout_s)
         await asyncio.to_thread(self._readers.close)
 
     def local_path(self, name: str) -> Path | None:

@@ -2,43 +2,61 @@
 
 import asyncio
 import json
+from time import monotonic
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Message
 
 from imagegate.errors import InvalidRequest, RequestTimeout, TooLarge, UnsupportedMedia
 from imagegate.settings import Settings
+from imagegate.web.dependencies import headers_of
 
 DEEPEST = 32
 
 
 async def read_body(request: Request, settings: Settings) -> bytes:
     """The whole body. Raises TooLarge, RequestTimeout, UnsupportedMedia (an encoded body)."""
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    headers = headers_of(request)
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMedia("Send the body without Content-Encoding.", code="unsupported_encoding")
-    declared = request.headers.get("content-length", "0")
-    if not declared.isdecimal() or int(declared) > settings.max_body_bytes:
+    if int(headers.get(b"content-length", b"0")) > settings.max_body_bytes:
         raise TooLarge(f"The body may have at most {settings.max_body_bytes} bytes.")
-    chunks: list[bytes] = []
-    size = 0
+    first = await received(request, settings.body_timeout_s)
+    if not first.get("more_body", False):
+        return bytes(first.get("body", b""))
+    return await read_pieces(request, settings, first.get("body", b""))
+
+
+async def read_pieces(request: Request, settings: Settings, first: bytes) -> bytes:
+    pieces, size, more = [first], len(first), True
+    until = monotonic() + settings.body_timeout_s
+    while more:
+        message = await received(request, until - monotonic())
+        more = message.get("more_body", False)
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > settings.max_body_bytes:
+            raise TooLarge(f"The body may have at most {settings.max_body_bytes} bytes.")
+    return b"".join(pieces)
+
+
+async def received(request: Request, patience_s: float) -> Message:
+    """The next piece of the body."""
     try:
-        async with asyncio.timeout(settings.body_timeout_s):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > settings.max_body_bytes:
-                    raise TooLarge(f"The body may have at most {settings.max_body_bytes} bytes.")
-                chunks.append(chunk)
+        async with asyncio.timeout(max(patience_s, 0)):
+            message = await request.receive()
     except TimeoutError:
-        raise RequestTimeout(f"The body did not arrive within {settings.body_timeout_s:g} seconds.") from None
-    except ClientDisconnect:
-        raise InvalidRequest("The body ended early.", code="invalid_json") from None
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        raise RequestTimeout("The body did not arrive in time.") from None
+    if message["type"] == "http.disconnect":
+        raise InvalidRequest("The body ended early.", code="invalid_json")
+    return message
 
 
 async def read_json_object(request: Request, settings: Settings) -> dict[str, Any]:
     """Raises InvalidRequest with the codes invalid_json, duplicate_key, invalid_unicode and invalid_encoding."""
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json" and not kind.endswith("+json"):
+    kind = headers_of(request).get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
+    if kind != b"application/json" and not kind.endswith(b"+json"):
         raise UnsupportedMedia("Send JSON, with Content-Type: application/json.")
     return parse_object(await read_body(request, settings))
 
@@ -53,7 +71,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise InvalidRequest("The body is not UTF-8.", code="invalid_encoding") from None
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        value = STRICT.decode(text)
     except InvalidRequest:
         raise
     except (ValueError, RecursionError):
@@ -96,3 +114,6 @@ def _check(value: Any, depth: int, *, escaped: bool) -> None:
     elif isinstance(value, list):
         for item in value:
             _check(item, depth + 1, escaped=escaped)
+
+
+STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)

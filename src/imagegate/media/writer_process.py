@@ -1,0 +1,173 @@
+"""Small images, written by a child process: what its threads do takes no turn from the event loop.
+
+A file is a handful of system calls, and a thread of the gateway gives the interpreter's lock back and asks for it
+again at each of them. The gateway only writes the image to a socket and reads the answer; see `writer_child`.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+import imagegate
+from imagegate.media.writer_child import ANSWER, REQUEST
+
+SMALL_BYTES = 256 * 1024
+MAX_WAITING_BYTES = 256 * 1024 * 1024
+BUFFER_BYTES = 1024 * 1024
+RESTART_S = 1.0
+"""A child that dies is replaced at once, but never twice in this time."""
+END_S = 5.0
+
+PROGRAM = (
+    "import sys; sys.path.append(sys.argv[1]); from imagegate.media.writer_child import main; "
+    "main(int(sys.argv[2]), sys.argv[3], sys.argv[4])"
+)
+"""Neither site-packages' start-up files nor PYTHON variables nor the working directory have a say in it."""
+
+
+class WriterProcess:
+    """`write` returns when content, name and folder are on the disk. For one event loop.
+
+    The child starts with the first file. When it dies, the files that it had not answered for fail.
+    """
+
+    def __init__(self, root: str, incoming: str) -> None:
+        self._folders = (root, incoming)
+        self._waiting: dict[int, tuple[asyncio.Future[None], int]] = {}
+        self._waiting_bytes = 0
+        self._numbers = count()
+        self._unsent: list[bytes] = []
+        self._transport: asyncio.WriteTransport | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._started_at = float("-inf")
+        self._closed = False
+
+    async def write(self, folder: str, name: str, data: bytes) -> None:
+        """Raises OSError, also when the child died. A cancelled waiter leaves the write running to its end."""
+        if self._closed:
+            raise OSError("the store is closed")
+        if self._waiting_bytes + len(data) > MAX_WAITING_BYTES:
+            raise OSError("too much is waiting for the disk")
+        loop = asyncio.get_running_loop()
+        path = os.fsencode(f"{folder}/{name}")
+        number = next(self._numbers) & 0xFFFFFFFF
+        done = loop.create_future()
+        self._waiting[number] = done, len(data)
+        self._waiting_bytes += len(data)
+        if not self._unsent:
+            loop.call_soon(self._flush)
+        self._unsent += REQUEST.pack(number, len(path), len(data)) + path, data
+        await done
+
+    async def close(self, timeout_s: float) -> None:
+        """Write what waits, then let the child end. One that the disk holds is killed, or left to its fate."""
+        self._closed = True
+        if waiting := [done for done, _ in self._waiting.values() if not done.done()]:
+            await asyncio.wait(waiting, timeout=timeout_s)
+        if self._starting is not None:
+            await self._starting
+        if self._transport is not None:
+            self._transport.close() if not self._waiting else self._transport.abort()
+        if self._process is not None:
+            await asyncio.to_thread(end, self._process, timeout_s)
+
+    def _flush(self) -> None:
+        """All files of one turn of the loop go out together; those that find no child wait for it."""
+        if self._transport is not None:
+            self._transport.writelines(self._unsent)
+            self._unsent = []
+        elif self._starting is None and self._unsent:
+            self._starting = asyncio.create_task(self._start())
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await asyncio.sleep(self._started_at + RESTART_S - loop.time())
+            self._started_at = loop.time()
+            if self._process is not None:
+                await asyncio.to_thread(end, self._process, 0)
+            ours, self._process = await asyncio.to_thread(start, *self._folders)
+            self._transport, _ = await loop.create_unix_connection(
+                lambda: Answers(self._answered, self._lost), sock=ours
+            )
+        except OSError:
+            self._lost()
+        finally:
+            self._starting = None
+        self._flush()
+
+    def _answered(self, number: int, errno: int) -> None:
+        done, size_bytes = self._waiting.pop(number)
+        self._waiting_bytes -= size_bytes
+        if done.done():
+            return
+        if errno:
+            done.set_exception(OSError(errno, os.strerror(errno)))
+        else:
+            done.set_result(None)
+
+    def _lost(self) -> None:
+        """Nothing can be said of what waits, so it failed; the next file starts another child."""
+        self._transport = None
+        self._unsent = []
+        waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
+        for done, _ in waiting.values():
+            if not done.done():
+                done.set_exception(OSError("the process that writes images is gone"))
+
+
+class Answers(asyncio.Protocol):
+    """The gateway's end of the socket. `lost` is called once, after the last `answered`."""
+
+    def __init__(self, answered: Callable[[int, int], None], lost: Callable[[], None]) -> None:
+        self._answered = answered
+        self._lost = lost
+        self._rest = b""
+
+    def data_received(self, data: bytes) -> None:
+        data = self._rest + data
+        whole = len(data) - len(data) % ANSWER.size
+        self._rest = data[whole:]
+        for number, errno in ANSWER.iter_unpack(data[:whole]):
+            self._answered(number, errno)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lost()
+
+
+def start(root: str, incoming: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Our end of the child's socket, and the child. Raises OSError. Takes some milliseconds."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            ours.setblocking(False)
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+            package = Path(imagegate.__file__).absolute().parents[1]
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", PROGRAM, package, str(theirs.fileno()), root, incoming],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+    return ours, process
+
+
+def end(process: subprocess.Popen[bytes], timeout_s: float) -> None:
+    """Wait for a child whose socket is closed; kill it when it takes longer."""
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(END_S)
