@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from tests.db.programs import UPGRADER, ask, holding, wait_until
 
@@ -13,6 +14,7 @@ from imagegate.db.embedded import EmbeddedPostgres
 from imagegate.db.migrate import (
     VERSION_TABLE,
     current_and_head,
+    find_head,
     find_scripts,
     open_migration_engine,
     upgrade,
@@ -145,3 +147,7 @@ async def test_an_upgrade_may_be_called_inside_a_loop(url: str, tmp_path: Path) 
     upgrade(url, quiet, write(tmp_path / "scripts", FIRST))
 
     assert ask(url, "SELECT n FROM first") == "1"
+
+
+def test_the_head_is_the_one_alembic_finds() -> None:
+    assert find_head(find_scripts()) == ScriptDirectory(str(find_scripts())).get_current_head()

@@ -1,5 +1,8 @@
 """The one door to the internet: `post_json` to configured hosts, `fetch` for every link out of an answer.
 
+`post_json` has two back ends of one method: `DirectApi`, a thin client on aiohttp's connections, which production
+uses; and `StandInApi` over any httpx transport, for tests that answer without sockets (`open_outbound(api=...)`).
+
 No proxy of the environment is used, no cookie kept, no redirect of a creating call followed. Certificates are
 checked against certifi's list, or against what SSL_CERT_FILE or SSL_CERT_DIR names.
 """
@@ -12,9 +15,11 @@ import aiohttp
 import httpx
 from pydantic_core import to_json
 
-from imagegate.outbound.client import MAX_ANSWER_BYTES, Answer, build_request, post_json
+from imagegate.outbound.client import MAX_ANSWER_BYTES, Answer, Api, build_post, post_json
+from imagegate.outbound.direct import DirectApi
 from imagegate.outbound.fetching import fetch
-from imagegate.outbound.sessions import open_sessions
+from imagegate.outbound.sessions import open_pools
+from imagegate.outbound.standin import StandInApi
 
 __all__ = ["MAX_ANSWER_BYTES", "Answer", "Outbound", "open_outbound"]
 
@@ -23,16 +28,10 @@ class Outbound:
     """What adapters and delivery hold. Both calls raise an AttemptFailed that names the provider."""
 
     def __init__(
-        self,
-        api: httpx.AsyncBaseTransport,
-        links: aiohttp.ClientSession,
-        *,
-        connect_s: float,
-        allow_private_hosts: frozenset[str],
+        self, api: Api, links: aiohttp.ClientSession, *, allow_private_hosts: frozenset[str]
     ) -> None:
         self._api = api
         self._links = links
-        self._connect_s = connect_s
         self._allowed = frozenset(host.lower() for host in allow_private_hosts)
 
     async def post_json(
@@ -51,10 +50,8 @@ class Outbound:
         of the request left, RefusedUnbilled for a redirect, Ambiguous for every other end without an answer.
         """
         content = body if isinstance(body, bytes) else to_json(body)
-        request = await build_request(url, content, headers, provider=provider, connect_s=self._connect_s)
-        return await post_json(
-            self._api, request, provider=provider, timeout_s=timeout_s, max_bytes=max_bytes
-        )
+        post = build_post(url, content, headers, provider=provider)
+        return await post_json(self._api, post, provider=provider, timeout_s=timeout_s, max_bytes=max_bytes)
 
     async def fetch(
         self, url: str, *, trusted_hosts: frozenset[str], timeout_s: float, max_bytes: int, provider: str
@@ -80,7 +77,8 @@ async def open_outbound(
 
     allow_private_hosts: `host` or `host:port` that every fetch may reach though it is private.
     connections: of each client, to all hosts together; a call waits for one and connects in `connect_s`.
-    api: another transport for `post_json`, such as `httpx.MockTransport`.
+    api: a stand-in for `post_json`, such as `httpx.MockTransport`.
     """
-    async with open_sessions(connections=connections, connect_s=connect_s) as (transport, links):
-        yield Outbound(api or transport, links, connect_s=connect_s, allow_private_hosts=allow_private_hosts)
+    async with open_pools(connections=connections, connect_s=connect_s) as (connector, links):
+        direct = DirectApi(connector, connect_s=connect_s)
+        yield Outbound(StandInApi(api) if api else direct, links, allow_private_hosts=allow_private_hosts)

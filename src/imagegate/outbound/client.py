@@ -1,11 +1,15 @@
-"""Creating calls: one POST to a configured host, and what is certain about it when it fails."""
+"""Creating calls: one POST to a configured host, and what is certain about it when it fails.
+
+Two back ends send it: `direct` in production, `standin` where a test gives its own httpx transport.
+"""
 
 import asyncio
+import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Protocol
 
 import aiohttp
 import httpx
@@ -14,7 +18,6 @@ from pydantic_core import from_json
 
 from imagegate import __version__
 from imagegate.errors import Ambiguous, AttemptFailed, NotSent, RefusedUnbilled
-from imagegate.outbound.sessions import SENDING, Sending
 
 USER_AGENT = f"imagegate/{__version__}"
 FIXED_HEADERS = (
@@ -23,9 +26,8 @@ FIXED_HEADERS = (
     (b"Accept-Encoding", b"identity"),
     (b"Content-Type", b"application/json"),
 )
+HEADER_NAME = re.compile(r"[A-Za-z0-9_-]+")
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-WHOLE_BYTES = 512 * 1024
-SLICE_BYTES = 64 * 1024
 NETWORK_ERRORS = (httpx.HTTPError, aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError)
 
 
@@ -42,61 +44,60 @@ class Answer:
         return from_json(self.body)
 
 
-class SlicedBody(httpx.AsyncByteStream):
-    """Megabytes in slices: written at once they would hold up the event loop."""
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One request, checked: `headers` are all that is sent, in this order."""
 
-    def __init__(self, body: bytes) -> None:
-        self._body = memoryview(body)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._body), SLICE_BYTES):
-            yield bytes(self._body[start : start + SLICE_BYTES])
+    url: httpx.URL
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
 
 
-async def post_json(
-    api: httpx.AsyncBaseTransport,
-    request: httpx.Request,
-    *,
-    provider: str,
-    timeout_s: float,
-    max_bytes: int,
-) -> Answer:
+class Sending:
+    """One call's box: `begun` is False as long as certainly no byte of the request has left."""
+
+    __slots__ = ("begun",)
+
+    def __init__(self) -> None:
+        self.begun = False
+
+
+class Api(Protocol):
+    async def send(self, post: Post, sending: Sending, max_bytes: int) -> Answer | None:
+        """Send once and read the raw answer; None when it is longer than `max_bytes`.
+
+        `sending.begun` is set before the first byte can leave. Raises one of NETWORK_ERRORS.
+        """
+
+
+async def post_json(api: Api, post: Post, *, provider: str, timeout_s: float, max_bytes: int) -> Answer:
     sending = Sending()
-    SENDING.set(sending)
     try:
         async with asyncio.timeout(timeout_s):
-            response = await api.handle_async_request(request)
-            try:
-                content = await read_body(response, max_bytes)
-            finally:
-                await response.aclose()
+            answer = await api.send(post, sending, max_bytes)
     except NETWORK_ERRORS as error:
         raise failure(provider, error, sending, timeout_s) from error
-    if content is None:
+    if answer is None:
         raise Ambiguous(provider, f"answered with more than {max_bytes} bytes")
-    if 300 <= response.status_code < 400:
-        raise RefusedUnbilled(provider, f"answered with redirect {response.status_code}: check its base URL")
-    return Answer(response.status_code, response.headers, content)
+    if 300 <= answer.status < 400:
+        raise RefusedUnbilled(provider, f"answered with redirect {answer.status}: check its base URL")
+    return answer
 
 
-async def build_request(
-    url: str, body: bytes, headers: Mapping[str, str], *, provider: str, connect_s: float
-) -> httpx.Request:
-    """httpx's client and its encoding of requests are left out: with them a call costs twice as much."""
+def build_post(url: str, body: bytes, headers: Mapping[str, str], *, provider: str) -> Post:
     try:
         target, host = parsed(url)
-        lines = [(b"Host", host), *FIXED_HEADERS, (b"Content-Length", b"%d" % len(body))]
-        lines += [(name.encode("ascii"), header_value(value)) for name, value in headers.items()]
+        own = [(header_name(name), header_value(value)) for name, value in headers.items()]
     except (httpx.InvalidURL, ValueError):
         raise NotSent(provider, "has a base URL or a key that cannot be used") from None
-    # httpx-aiohttp hands `pool` to aiohttp as `connect`: the wait for a place and the connecting.
-    extensions = {"timeout": {"pool": connect_s}}
-    if len(body) > WHOLE_BYTES:
-        return httpx.Request("POST", target, headers=lines, stream=SlicedBody(body), extensions=extensions)
-    stream = httpx.ByteStream(body)
-    request = httpx.Request("POST", target, headers=lines, stream=stream, extensions=extensions)
-    await request.aread()
-    return request
+    length = (b"Content-Length", b"%d" % len(body))
+    return Post(target, ((b"Host", host), *FIXED_HEADERS, length, *own), body)
+
+
+def header_name(name: str) -> bytes:
+    if not HEADER_NAME.fullmatch(name):
+        raise ValueError("not a header's name")
+    return name.encode("ascii")
 
 
 def header_value(value: str) -> bytes:
@@ -113,19 +114,6 @@ def parsed(url: str) -> tuple[httpx.URL, bytes]:
     return target, target.netloc
 
 
-async def read_body(response: httpx.Response, max_bytes: int) -> bytes | None:
-    """The raw body; None when it is longer than `max_bytes`."""
-    if declared_bytes(response.headers) > max_bytes:
-        return None
-    chunks, size = [], 0
-    async for chunk in cast(httpx.AsyncByteStream, response.stream):
-        size += len(chunk)
-        if size > max_bytes:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
 def declared_bytes(headers: Mapping[str, str]) -> int:
     length = headers.get("content-length", "")
     return int(length) if length.isdecimal() else 0
@@ -140,8 +128,7 @@ def failure(provider: str, error: BaseException, sending: Sending, timeout_s: fl
 
 
 def reason(error: BaseException) -> str:
-    cause = error.__cause__ if isinstance(error, httpx.HTTPError) else error
-    match cause:
+    match error:
         case aiohttp.ClientConnectorDNSError():
             return "its name does not resolve"
         case aiohttp.ClientConnectorSSLError() | aiohttp.ClientConnectorCertificateError() | ssl.SSLError():

@@ -1,0 +1,37 @@
+"""Creating calls over an httpx transport, such as `httpx.MockTransport`: for tests that need no socket."""
+
+from collections.abc import AsyncIterable
+from typing import cast
+
+import httpx
+
+from imagegate.outbound.client import Answer, Post, Sending, declared_bytes
+
+
+class StandInApi:
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def send(self, post: Post, sending: Sending, max_bytes: int) -> Answer | None:
+        """What a foreign transport did before it failed is unknown, so none of its failures is NotSent."""
+        request = httpx.Request("POST", post.url, headers=list(post.headers), content=post.body)
+        sending.begun = True
+        response = await self._transport.handle_async_request(request)
+        try:
+            content = await read_body(response, max_bytes)
+        finally:
+            await response.aclose()
+        return None if content is None else Answer(response.status_code, response.headers, content)
+
+
+async def read_body(response: httpx.Response, max_bytes: int) -> bytes | None:
+    """The raw body; None when it is longer than `max_bytes`."""
+    if declared_bytes(response.headers) > max_bytes:
+        return None
+    chunks, size = [], 0
+    async for chunk in cast(AsyncIterable[bytes], response.stream):
+        size += len(chunk)
+        if size > max_bytes:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
