@@ -22,8 +22,11 @@ from imagegate.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrls:
+    """`sole_user`: of an embedded server that nobody else was using when we came."""
+
     app: str
     owner: str
+    sole_user: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Registry:
     keyring: Keyring
     catalogue: Catalogue
     prices: PriceBook
+    sole_user: bool = False
 
 
 @asynccontextmanager
@@ -49,7 +53,7 @@ async def open_database(settings: Settings, say: Callable[[str], None]) -> Async
     await asyncio.to_thread(server.__enter__)
     try:
         await asyncio.to_thread(upgrade, server.owner_url, say)
-        yield DatabaseUrls(app=server.app_url, owner=server.owner_url)
+        yield DatabaseUrls(server.app_url, server.owner_url, server.sole_user)
     finally:
         await asyncio.to_thread(server.__exit__, None, None, None)
 
@@ -65,7 +69,7 @@ async def open_registry(
             keyring = Keyring.derive(load_master(settings))
             catalogue = load_catalogue(settings.catalogue_file)
             prices = await prepare_database(engine, settings, keyring, catalogue)
-            yield Registry(settings, engine, keyring, catalogue, prices)
+            yield Registry(settings, engine, keyring, catalogue, prices, urls.sole_user)
         finally:
             await engine.dispose()
 

@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from imagegate import failpoints
 from imagegate.catalogue import prices as price_rows
 from imagegate.catalogue.catalogue import Catalogue
 from imagegate.catalogue.prices import PriceBook
@@ -22,6 +23,7 @@ from imagegate.identity.keys import KeyCache
 from imagegate.identity.secret import Keyring
 from imagegate.ids import new_id
 from imagegate.journal.journal import Journal
+from imagegate.journal.lease import Lease
 from imagegate.media.store import ImageStore, open_store
 from imagegate.moderation.blocklist import Blocklist
 from imagegate.outbound import Outbound, open_outbound
@@ -40,6 +42,7 @@ class Status:
     """What /readyz tells beside the database: the one thing here that changes."""
 
     draining: bool = False
+    running: set[UUID] = field(default_factory=set)
     prices_read_at: float = field(default_factory=monotonic)
 
 
@@ -97,15 +100,20 @@ async def open_services(
             supervisor=Supervisor(),
             status=Status(),
         )
+        failpoints.check(settings)
+        if registry.sole_user:
+            await forget_workers(engine)
         async with background(services):
             yield services
 
 
 @asynccontextmanager
 async def background(services: Services) -> AsyncIterator[None]:
-    """The journal's lane and the refresher; on the way out first the generations drain, then the journal."""
+    """The journal's lane, the refresher and the lease; on the way out first the generations drain, then the journal."""
+    lease = Lease(services.engine, services.journal.worker_id, services.settings)
+    await lease.renew()
     lane = asyncio.create_task(services.journal.run())
-    refresher = asyncio.create_task(refresh(services))
+    others = [asyncio.create_task(refresh(services)), asyncio.create_task(lease.keep())]
     try:
         yield
     finally:
@@ -113,10 +121,16 @@ async def background(services: Services) -> AsyncIterator[None]:
         await services.supervisor.drain(services.settings.drain_s)
         services.journal.close()
         await asyncio.wait({lane}, timeout=15)
-        for task in (lane, refresher):
+        for task in (lane, *others):
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+async def forget_workers(engine: AsyncEngine) -> None:
+    """Nobody else uses this database: whoever was, is dead, and what it left can be swept up at once."""
+    async with engine.begin() as tx:
+        await tx.execute(text("DELETE FROM workers"))
 
 
 async def check_store(engine: AsyncEngine, store: ImageStore) -> None:

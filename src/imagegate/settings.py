@@ -74,6 +74,13 @@ class Settings(BaseSettings):
     drain_s: float = Field(
         330.0, ge=0, le=7200, description="How long a stopping process waits for its generations."
     )
+    worker_lease_s: float = Field(
+        30.0, ge=3, le=600, description="A process silent for so long may be taken for dead."
+    )
+    heartbeat_s: float = Field(5.0, ge=1, le=100, description="How often a process renews its lease.")
+    sweep_interval_s: float = Field(
+        10.0, ge=1, le=600, description="How often what dead processes left is swept up."
+    )
     link_ttl_s: int = Field(3600, ge=60, le=604_800, description="How long a media link is valid.")
     keep_images_h: int = Field(720, ge=24, description="How long images are kept.")
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Largest request body.")
@@ -134,6 +141,8 @@ class Settings(BaseSettings):
             )
         if self.failpoint and not self.allow_failpoints:
             raise ValueError("IMAGEGATE_FAILPOINT is refused without IMAGEGATE_ALLOW_FAILPOINTS=1")
+        if self.heartbeat_s * 2 > self.worker_lease_s:
+            raise ValueError("IMAGEGATE_WORKER_LEASE_S must be at least twice IMAGEGATE_HEARTBEAT_S")
         return self
 
     @property

@@ -14,6 +14,7 @@ import uvicorn
 from imagegate.app import create_app
 from imagegate.cli.listener import refused
 from imagegate.services import Services
+from imagegate.worker import working
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_S = 10
@@ -133,7 +134,8 @@ async def listening(
     if serving.done() and isinstance(error := serving.exception(), OSError):
         raise refused(error, host, port, verb)
     try:
-        yield serving
+        async with working(services):
+            yield serving
     finally:
         gateway.should_exit = True
         await serving

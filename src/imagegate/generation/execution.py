@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from imagegate import failpoints
 from imagegate.domain import Attempt, Candidate, Image, Plan, ProviderCall, ProviderResult, Reservation
 from imagegate.errors import (
     AllProvidersFailed,
@@ -156,6 +157,7 @@ async def _attempt(
     try:
         call = call_for(candidate, prompt, images, _left_s(reservation))
         result = await services.adapters[candidate.offering.provider].generate(call)
+        failpoints.reach(services.settings, "after_answer")
         error = await _deliver_all(services, reservation, candidate, result, run)
     except (AttemptFailed, ContentRejected, InvalidRequest) as failed:
         error = failed
@@ -190,6 +192,7 @@ async def _deliver_all(
     for made in result.images:
         try:
             run.images.append(await deliver(services, reservation, candidate, made, run.next_idx))
+            failpoints.reach(services.settings, "after_store")
         except BilledInvalid as error:
             invalid = error
     if len(run.images) > before:

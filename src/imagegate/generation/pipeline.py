@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from imagegate import failpoints
 from imagegate.domain import Generation, GenerationRequest, Plan, Principal, Reservation
 from imagegate.errors import CallerError, Conflict, ImagegateError, Interrupted, SettlementPending
 from imagegate.generation import admission, planning, records
@@ -30,6 +31,7 @@ async def generate(
     """Make the images and pay for those that were made. Raises what `errors.py` draws."""
     plan = estimate(services, principal, request)
     admission.admit(services, request)
+    failpoints.reach(services.settings, "after_admission")
     task = services.supervisor.start(_run(services, principal, request, plan, caller_gone))
     try:
         return await asyncio.shield(task)
@@ -55,6 +57,21 @@ async def _run(
     services: Services, principal: Principal, request: GenerationRequest, plan: Plan, caller_gone: CallerGone
 ) -> Generation:
     reservation = await reserve(services, principal, request, plan)
+    services.status.running.add(reservation.generation_id)
+    try:
+        return await _reserved(services, reservation, request, plan, caller_gone)
+    finally:
+        services.status.running.discard(reservation.generation_id)
+
+
+async def _reserved(
+    services: Services,
+    reservation: Reservation,
+    request: GenerationRequest,
+    plan: Plan,
+    caller_gone: CallerGone,
+) -> Generation:
+    failpoints.reach(services.settings, "after_hold")
     if await caller_gone():
         error = CallerError("The caller left before a provider was asked.")
         error.status, error.code = 499, "cancelled"
@@ -125,7 +142,9 @@ async def _capture(services: Services, reservation: Reservation, plan: Plan, run
         images=records.image_rows(run.images, services.settings.keep_images_h),
         attempts=records.attempt_rows(run.attempts),
     )
+    failpoints.reach(services.settings, "before_settle")
     outcome = await services.journal.settle(wanted, patience_s=SETTLE_PATIENCE_S)
+    failpoints.reach(services.settings, "after_settle")
     if not isinstance(outcome, Settled):
         raise SettlementPending(public_id("gen", reservation.generation_id))
     charged = min(tokens, reservation.hold_tokens)

@@ -1,0 +1,160 @@
+"""What a sweeper does with generations whose worker is gone: roll forward what was stored, void the rest.
+
+Any number of sweepers may run: each end is a compare-and-set in the journal, and the second one changes nothing.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fractions import Fraction
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import text
+
+from imagegate.domain import Attempt, Image, Quote, Size
+from imagegate.errors import ImagegateError, NotFound
+from imagegate.generation import records
+from imagegate.journal.decisions import Settle, Settled
+from imagegate.media import images, objects
+from imagegate.media.formats import NotAnImage
+from imagegate.services import Services
+
+log = structlog.get_logger()
+
+BATCH_ROWS = 500
+OWN_AGE_S = 30.0
+PATIENCE_S = 10.0
+
+LOST = text(
+    """
+    SELECT g.account_id, g.env, g.id, g.epoch, g.model, g.price_version, g.quote, g.worker_id,
+        w.id IS NULL AS unknown, w.lease_until, g.worker_id = :me AS own
+    FROM generations g LEFT JOIN workers w ON w.id = g.worker_id
+    WHERE g.state IN ('queued', 'running', 'in_doubt')
+        AND (w.id IS NULL OR w.lease_until < now()
+            OR (g.worker_id = :me AND g.created_at < now() - :own_age_s * interval '1 second'))
+    ORDER BY g.id LIMIT :rows
+    """
+)
+
+
+@dataclass(slots=True)
+class Deaths:
+    """Who is dead: a worker whose lease has run out and was read unchanged twice, one lease apart.
+
+    So an outage of the database, in which nobody can renew a lease, kills nobody. A worker without a row is dead.
+    """
+
+    lease_s: float
+    _seen: dict[UUID, tuple[datetime, float]] = field(default_factory=dict)
+
+    def is_dead(self, worker: UUID, lease_until: datetime) -> bool:
+        known = self._seen.get(worker)
+        if known is None or known[0] != lease_until:
+            self._seen[worker] = (lease_until, monotonic())
+            return False
+        return monotonic() - known[1] >= self.lease_s
+
+
+async def sweep(services: Services, deaths: Deaths) -> int:
+    """End what nobody works on any more; returns how many generations that were."""
+    columns = {"me": services.journal.worker_id, "own_age_s": OWN_AGE_S, "rows": BATCH_ROWS}
+    async with services.engine.connect() as connection:
+        rows = (await connection.execute(LOST, columns)).all()
+    ended = 0
+    for row in rows:
+        if row.own:
+            lost = row.id not in services.status.running
+        else:
+            lost = row.unknown or deaths.is_dead(row.worker_id, row.lease_until)
+        if lost:
+            ended += await recover(services, row)
+    return ended
+
+
+async def recover(services: Services, row: Any) -> bool:
+    """Capture what the epoch has stored, else void as lost. False when somebody else was quicker."""
+    found = await stored_images(services, row)
+    quote = quote_from(row.model, row.quote)
+    common = (row.account_id, row.env, row.id, row.epoch)
+    if found:
+        wanted = Settle(
+            *common,
+            tokens=quote.tokens_for(len(found)),
+            price_version=row.price_version,
+            row=rescued_row(quote, len(found)),
+            images=records.image_rows(found, services.settings.keep_images_h),
+            attempts=records.attempt_rows([unknown_attempt(row, "DELIVERED", len(found))]),
+        )
+    else:
+        wanted = Settle(
+            *common,
+            outcome="lost",
+            row={"answer_status": 503, "answer_code": "worker_lost", "answer_message": LOST_MESSAGE},
+            attempts=records.attempt_rows([unknown_attempt(row, "AMBIGUOUS", 0)]),
+        )
+    outcome = await services.journal.settle(wanted, patience_s=PATIENCE_S)
+    won = isinstance(outcome, Settled)
+    if won:
+        log.warning("generation_recovered", generation=str(row.id), images=len(found))
+    return won
+
+
+LOST_MESSAGE = "The gateway stopped while this was being made. Nothing was charged."
+
+
+def rescued_row(quote: Quote, count: int) -> dict[str, Any]:
+    billed = {"unit": quote.unit, "size": str(quote.size), "quality": quote.quality, "count": count}
+    return {"billed": billed, "result": {"recovered": True}, "answer_status": 200}
+
+
+def unknown_attempt(row: Any, outcome: str, count: int) -> Attempt:
+    """Which provider was asked died with the worker; that it may have billed is kept."""
+    detail = "the worker was gone; a provider may have billed this"
+    return Attempt(0, "unknown", row.model, outcome, count, datetime.now(UTC), 0, detail=detail)
+
+
+def quote_from(model: str, stored: Mapping[str, Any]) -> Quote:
+    size = Size.parse(stored["size"])
+    if size is None:
+        raise ValueError(f"{stored['size']!r} is no size")
+    return Quote(
+        model=model,
+        price_version=stored["price_version"],
+        image_tokens=Fraction(stored["image_tokens"]),
+        n=stored["n"],
+        size=size,
+        quality=stored["quality"],
+        unit=stored["unit"],
+    )
+
+
+async def stored_images(services: Services, row: Any) -> list[Image]:
+    """The epoch's objects that are whole: their name holds their checksum."""
+    prefix = objects.epoch_prefix(row.account_id, row.env, row.id, row.epoch)
+    found = []
+    for name in sorted(await services.store.list(prefix), key=index_of):
+        try:
+            data = await services.store.get(name)
+            probe = images.probe(data)
+        except (NotFound, NotAnImage):
+            continue
+        sha256 = hashlib.sha256(data).digest()
+        if sha256.hex() in name:
+            found.append(Image(name, sha256, len(data), probe.size, probe.mime))
+    return found
+
+
+def index_of(name: str) -> int:
+    return int(name.rpartition("/")[2].partition("-")[0])
+
+
+def is_passing(error: BaseException) -> bool:
+    """An error after which the next sweep tries again: the database or the store is away."""
+    return (
+        isinstance(error, ImagegateError | OSError | TimeoutError) or "sqlalchemy" in type(error).__module__
+    )
