@@ -1,19 +1,14 @@
 """Fetching links: what is sent, what is believed, and what is certain when it fails."""
 
 import asyncio
-import datetime
-import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from imagegate.errors import Ambiguous, BilledInvalid
 from imagegate.outbound import Outbound, open_outbound
+from tests.certificates import certificate_for
 from tests.fake_provider import FakeProvider
 from tests.fetch_cases import Names, fetch, own_names
 
@@ -183,29 +178,3 @@ async def test_a_certificate_is_checked_against_the_name_of_the_link(
             with pytest.raises(Ambiguous):
                 await fetch(outbound, url, name)
     running.close()
-
-
-def certificate_for(name: str, folder: Path) -> ssl.SSLContext:
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=3))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    form = serialization.PrivateFormat.PKCS8
-    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from imagegate.errors import NotSent
+from imagegate.errors import Ambiguous, NotSent
 from imagegate.outbound import Outbound, open_outbound
 from tests.fake_provider import KEY, FakeProvider
 from tests.fake_verbs import Drip
@@ -113,3 +113,12 @@ async def test_another_transport_can_stand_in() -> None:
         answer = await post(outbound, "https://api.example.com/v1")
 
     assert (answer.status, answer.json()) == (418, {"path": "/v1/images/generations"})
+
+
+async def test_what_fails_in_another_transport_is_ambiguous_since_nobody_knows_what_it_sent() -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectTimeout("late", request=request)
+
+    async with open_outbound(api=httpx.MockTransport(fail)) as outbound:
+        with pytest.raises(Ambiguous, match="broke the connection off"):
+            await post(outbound, "https://api.example.com/v1")

@@ -26,7 +26,7 @@ CRASHES = [
     ("after_admission", None, 0),
     ("after_hold", "voided", 0),
     ("after_answer", "voided", 0),
-    ("after_store", "captured", PAID // 2),
+    ("after_store", "captured", PAID),
     ("before_settle", "captured", PAID),
     ("after_settle", "captured", PAID),
 ]

@@ -7,7 +7,7 @@ billed nothing.
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -149,55 +149,49 @@ async def _attempt(
     run: Execution,
 ) -> ImagegateError | None:
     """None when at least one image was delivered; then those that are missing stay missing."""
-    seq, started_at, started = len(run.attempts), datetime.now(UTC), monotonic()
-    run.attempts.append(_record(seq, candidate, "IN_FLIGHT", 0, started_at, 0))
+    started = _record(len(run.attempts), candidate)
+    run.attempts.append(started)
     error: ImagegateError | None = None
-    result: ProviderResult | None = None
-    before = len(run.images)
+    result, delivered, since = ProviderResult(()), 0, monotonic()
     try:
         call = call_for(candidate, prompt, images, _left_s(reservation))
         result = await services.adapters[candidate.offering.provider].generate(call)
         failpoints.reach(services.settings, "after_answer")
-        error = await _deliver_all(services, reservation, candidate, result, run)
+        delivered = await _deliver_all(services, reservation, candidate, result, run)
     except (AttemptFailed, ContentRejected, InvalidRequest) as failed:
         error = failed
-    delivered = len(run.images) - before
-    outcome = "DELIVERED" if error is None else getattr(error, "outcome", "REJECTED")
-    ms = round((monotonic() - started) * 1000)
-    told = Attempt(
-        seq,
-        candidate.offering.provider,
-        candidate.offering.upstream_model,
-        outcome,
-        delivered,
-        started_at,
-        ms,
+    told = replace(
+        started,
+        outcome="DELIVERED" if error is None else getattr(error, "outcome", "REJECTED"),
+        images=delivered,
+        ms=round((monotonic() - since) * 1000),
         detail=None if error is None else error.message[:500],
-        upstream_id=result.upstream_id if result else getattr(error, "upstream_id", None),
-        cost_usd=result.cost_usd if result else None,
+        upstream_id=result.upstream_id or getattr(error, "upstream_id", None),
+        cost_usd=result.cost_usd,
     )
-    run.attempts[seq] = told
+    run.attempts[started.seq] = told
     if error is not None:
-        log.info("attempt_failed", provider=told.provider, outcome=outcome, ms=ms)
+        log.info("attempt_failed", provider=told.provider, outcome=told.outcome, ms=told.ms)
     return error
 
 
 async def _deliver_all(
     services: Services, reservation: Reservation, candidate: Candidate, result: ProviderResult, run: Execution
-) -> ImagegateError | None:
-    """Every usable image is delivered. An error only when none of them is."""
+) -> int:
+    """Make every usable image durable; how many those are. Raises BilledInvalid when none of them is usable."""
     add_usage(run.usage, result.usage or {})
-    before = len(run.images)
-    invalid: BilledInvalid | None = None
-    for made in result.images:
-        try:
-            run.images.append(await deliver(services, reservation, candidate, made, run.next_idx))
-            failpoints.reach(services.settings, "after_store")
-        except BilledInvalid as error:
-            invalid = error
-    if len(run.images) > before:
-        return None
-    return invalid or BilledInvalid(candidate.offering.provider, "answered without an image")
+    made = [deliver(services, reservation, candidate, image, run.next_idx) for image in result.images]
+    ends = [await made[0]] if len(made) == 1 else await asyncio.gather(*made, return_exceptions=True)
+    usable = [end for end in ends if isinstance(end, Image)]
+    for error in ends:
+        if isinstance(error, BaseException) and not isinstance(error, BilledInvalid):
+            raise error
+    run.images += usable
+    failpoints.reach(services.settings, "after_store")
+    if not usable:
+        invalid = next((end for end in ends if isinstance(end, BilledInvalid)), None)
+        raise invalid or BilledInvalid(candidate.offering.provider, "answered without an image")
+    return len(usable)
 
 
 def call_for(candidate: Candidate, prompt: str, images: int, left_s: float) -> ProviderCall:
@@ -217,10 +211,9 @@ def call_for(candidate: Candidate, prompt: str, images: int, left_s: float) -> P
     )
 
 
-def _record(seq: int, candidate: Candidate, outcome: str, images: int, at: datetime, ms: int) -> Attempt:
-    return Attempt(
-        seq, candidate.offering.provider, candidate.offering.upstream_model, outcome, images, at, ms
-    )
+def _record(seq: int, candidate: Candidate) -> Attempt:
+    offering = candidate.offering
+    return Attempt(seq, offering.provider, offering.upstream_model, "IN_FLIGHT", 0, datetime.now(UTC), 0)
 
 
 def add_usage(total: dict[str, Any], more: Mapping[str, Any]) -> None:

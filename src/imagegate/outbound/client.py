@@ -6,7 +6,7 @@ Two back ends send it: `direct` in production, `standin` where a test gives its 
 import asyncio
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -45,11 +45,20 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
-    """One request, checked: `headers` are all that is sent, in this order."""
+class Target:
+    """Where a call goes. `origin` tells connections apart; `head` is what is the same in every request there."""
 
     url: httpx.URL
-    headers: tuple[tuple[bytes, bytes], ...]
+    origin: str
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One request, checked. `headers` are the adapter's; Host, FIXED_HEADERS and the length come before them."""
+
+    target: Target
+    headers: list[tuple[bytes, bytes]]
     body: bytes
 
 
@@ -86,12 +95,10 @@ async def post_json(api: Api, post: Post, *, provider: str, timeout_s: float, ma
 
 def build_post(url: str, body: bytes, headers: Mapping[str, str], *, provider: str) -> Post:
     try:
-        target, host = parsed(url)
         own = [(header_name(name), header_value(value)) for name, value in headers.items()]
+        return Post(parsed(url), own, body)
     except (httpx.InvalidURL, ValueError):
         raise NotSent(provider, "has a base URL or a key that cannot be used") from None
-    length = (b"Content-Length", b"%d" % len(body))
-    return Post(target, ((b"Host", host), *FIXED_HEADERS, length, *own), body)
 
 
 def header_name(name: str) -> bytes:
@@ -107,11 +114,18 @@ def header_value(value: str) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def parsed(url: str) -> tuple[httpx.URL, bytes]:
+def parsed(url: str) -> Target:
+    """Kept, since the few URLs that are called are called often."""
     target = httpx.URL(url)
     if target.scheme not in ("http", "https") or not target.host or target.userinfo:
         raise httpx.InvalidURL("not an http or https URL, or one with a user name")
-    return target, target.netloc
+    origin = f"{target.scheme}://{target.netloc.decode('ascii')}"
+    lines = written(((b"Host", target.netloc), *FIXED_HEADERS))
+    return Target(target, origin, b"POST %b HTTP/1.1\r\n%b" % (target.raw_path, lines))
+
+
+def written(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def declared_bytes(headers: Mapping[str, str]) -> int:

@@ -13,7 +13,7 @@ from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage, StreamWriter
 from yarl import URL
 
-from imagegate.outbound.client import Answer, Post, Sending, declared_bytes
+from imagegate.outbound.client import Answer, Post, Sending, Target, declared_bytes, written
 
 WHOLE_BYTES = 512 * 1024
 SLICE_BYTES = 64 * 1024
@@ -26,10 +26,10 @@ class DirectApi:
     def __init__(self, connector: aiohttp.BaseConnector, *, connect_s: float) -> None:
         self._connector = connector
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_s)
-        self._places: dict[tuple[str, bytes], aiohttp.ClientRequest] = {}
+        self._places: dict[str, aiohttp.ClientRequest] = {}
 
     async def send(self, post: Post, sending: Sending, max_bytes: int) -> Answer | None:
-        connection = await self._connect(self._place(post))
+        connection = await self._connect(self._place(post.target))
         sending.begun = True
         answer = None
         try:
@@ -48,31 +48,27 @@ class DirectApi:
             connection.close()
         raise aiohttp.ClientConnectionError("speaks before it is asked")
 
-    def _place(self, post: Post) -> aiohttp.ClientRequest:
+    def _place(self, target: Target) -> aiohttp.ClientRequest:
         """What the pool wants to know about where to connect; it is never sent."""
-        key = (post.url.scheme, post.url.netloc)
-        place = self._places.get(key)
+        place = self._places.get(target.origin)
         if place is None:
             if len(self._places) >= MAX_PLACES:
                 self._places.clear()
-            url = URL.build(
-                scheme=post.url.scheme, host=post.url.raw_host.decode("ascii"), port=post.url.port
-            )
-            place = self._places[key] = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop())
+            url = URL(target.origin, encoded=True)
+            place = aiohttp.ClientRequest("POST", url, loop=asyncio.get_running_loop())
+            self._places[target.origin] = place
         return place
 
 
 async def converse(connection: Connection, post: Post, max_bytes: int) -> Answer | None:
-    protocol = connection.protocol
-    if protocol is None:
+    protocol, transport = connection.protocol, connection.transport
+    if protocol is None or transport is None:
         raise aiohttp.ClientConnectionResetError("the connection is gone")
     protocol.set_response_params(read_until_eof=True, auto_decompress=False)
-    writer = StreamWriter(protocol, asyncio.get_running_loop())
-    head = head_of(post)
     if len(post.body) <= WHOLE_BYTES:
-        await writer.write(head + post.body, drain=False)
+        transport.write(head_of(post) + post.body)
         return await read_answer(protocol, max_bytes)
-    sending = asyncio.create_task(write_slices(writer, head, post.body))
+    sending = asyncio.create_task(write_slices(protocol, post))
     try:
         return await read_answer(protocol, max_bytes)
     finally:
@@ -82,17 +78,17 @@ async def converse(connection: Connection, post: Post, max_bytes: int) -> Answer
         await asyncio.gather(sending, return_exceptions=True)
 
 
-async def write_slices(writer: StreamWriter, head: bytes, body: bytes) -> None:
+async def write_slices(protocol: ResponseHandler, post: Post) -> None:
     """Megabytes written at once would hold up the event loop. The answer may come before they are out."""
-    await writer.write(head)
-    view = memoryview(body)
-    for start in range(0, len(body), SLICE_BYTES):
+    writer = StreamWriter(protocol, asyncio.get_running_loop())
+    await writer.write(head_of(post))
+    view = memoryview(post.body)
+    for start in range(0, len(view), SLICE_BYTES):
         await writer.write(view[start : start + SLICE_BYTES])
 
 
 def head_of(post: Post) -> bytes:
-    lines = b"".join([b"%b: %b\r\n" % header for header in post.headers])
-    return b"POST %b HTTP/1.1\r\n%b\r\n" % (post.url.raw_path, lines)
+    return b"%bContent-Length: %d\r\n%b\r\n" % (post.target.head, len(post.body), written(post.headers))
 
 
 async def read_answer(protocol: ResponseHandler, max_bytes: int) -> Answer | None:
@@ -103,7 +99,7 @@ async def read_answer(protocol: ResponseHandler, max_bytes: int) -> Answer | Non
     if declared_bytes(message.headers) > max_bytes:
         return None
     chunks, size = [], 0
-    async for chunk in stream.iter_any():
+    while chunk := await stream.readany():
         size += len(chunk)
         if size > max_bytes:
             return None
@@ -116,7 +112,10 @@ def is_interim(message: RawResponseMessage) -> bool:
 
 
 def let_go(connection: Connection, *, reusable: bool) -> None:
-    """Back into the pool only after a whole answer to a request that is out to its last byte."""
+    """Back into the pool only after a whole answer to a request that is out to its last byte.
+
+    Any other connection is aborted: a mere close would go on sending what is still in the buffer.
+    """
     transport = connection.transport
     if transport is not None and not (reusable and transport.get_write_buffer_size() == 0):
         transport.abort()

@@ -5,7 +5,7 @@ from typing import cast
 
 import httpx
 
-from imagegate.outbound.client import Answer, Post, Sending, declared_bytes
+from imagegate.outbound.client import FIXED_HEADERS, Answer, Post, Sending, declared_bytes
 
 
 class StandInApi:
@@ -14,7 +14,8 @@ class StandInApi:
 
     async def send(self, post: Post, sending: Sending, max_bytes: int) -> Answer | None:
         """What a foreign transport did before it failed is unknown, so none of its failures is NotSent."""
-        request = httpx.Request("POST", post.url, headers=list(post.headers), content=post.body)
+        headers = [*FIXED_HEADERS, *post.headers]
+        request = httpx.Request("POST", post.target.url, headers=headers, content=post.body)
         sending.begun = True
         response = await self._transport.handle_async_request(request)
         try:
