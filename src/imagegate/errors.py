@@ -211,7 +211,9 @@ class Interrupted(Unavailable):
     code = "settlement_pending"
 
     def __init__(self) -> None:
-        super().__init__("This gateway was stopped before the generation ended. What is paid for is not lost.")
+        super().__init__(
+            "This gateway was stopped before the generation ended. What is paid for is not lost."
+        )
 
 
 class StorageUnavailable(Unavailable):

@@ -1,5 +1,7 @@
 """What a local store has on the disk."""
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -14,3 +16,10 @@ def images_in(root: Path) -> list[Path]:
 def name_at(path: Path) -> str:
     """The object name of a file."""
     return f"{path.parents[2].name}/{path.parents[1].name}/{path.name.replace('.', '/', 2)}"
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    """Waits for the condition. Raises TimeoutError."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.01)

@@ -3,6 +3,7 @@
     {root}/{account}/{env}/{first 8 digits of the generation}/{generation}.{epoch}.{idx}-{sha256}.{format}
 
 The first 8 digits of a UUIDv7 change every 65 s, so that a new folder is seldom needed, and none grows large.
+Small images are written by a child process, larger ones by threads.
 """
 
 import asyncio

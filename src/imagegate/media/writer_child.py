@@ -9,7 +9,9 @@ import errno
 import os
 import signal
 import struct
+import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 from imagegate.media.batch import BATCH_BYTES, BATCH_FILES, BatchWriter, NewFile
@@ -47,22 +49,22 @@ class Inbox:
                 if not read:
                     return []
                 self._arrived += read
-        return batch
+            return batch
 
     def _cut(self) -> list[Requested]:
         batch: list[Requested] = []
-        arrived, begin = self._arrived, 0
-        while len(batch) < BATCH_FILES and begin < BATCH_BYTES and len(arrived) - begin >= REQUEST.size:
-            number, path_bytes, data_bytes = REQUEST.unpack_from(arrived, begin)
-            path_at = begin + REQUEST.size
-            data_at = path_at + path_bytes
-            end = data_at + data_bytes
-            if end > len(arrived):
-                break
-            folder, _, name = os.fsdecode(bytes(arrived[path_at:data_at])).rpartition("/")
-            batch.append(Requested(folder, name, bytes(arrived[data_at:end]), number=number))
-            begin = end
-        del arrived[:begin]
+        end = 0
+        with memoryview(self._arrived) as arrived:
+            while len(batch) < BATCH_FILES and end < BATCH_BYTES and len(arrived) - end >= REQUEST.size:
+                number, path_bytes, data_bytes = REQUEST.unpack_from(arrived, end)
+                path_at = end + REQUEST.size
+                data_at = path_at + path_bytes
+                if data_at + data_bytes > len(arrived):
+                    break
+                end = data_at + data_bytes
+                folder, _, name = os.fsdecode(bytes(arrived[path_at:data_at])).rpartition("/")
+                batch.append(Requested(folder, name, bytes(arrived[data_at:end]), number=number))
+        del self._arrived[:end]
         return batch
 
 
@@ -82,12 +84,9 @@ def serve(socket: int, root: str, incoming: str) -> None:
         while batch := inbox.take():
             writer.write(batch)
             answers = b"".join(ANSWER.pack(file.number, errno_of(file.error)) for file in batch)
-            with answering:
-                try:
-                    while answers:
-                        answers = answers[os.write(socket, answers) :]
-                except ConnectionError:  # nobody waits any more; what has arrived is written all the same
-                    continue
+            with answering, suppress(ConnectionError):  # without a gateway, what has arrived is still written
+                while answers:
+                    answers = answers[os.write(socket, answers) :]
 
     threads = [threading.Thread(target=work) for _ in range(THREADS)]
     for thread in threads:
@@ -96,8 +95,15 @@ def serve(socket: int, root: str, incoming: str) -> None:
         thread.join()
 
 
+def give_up(failure: threading.ExceptHookArgs) -> None:
+    """A gateway that sees the socket close starts another child; one whose answers stay away would only wait."""
+    print(f"The process that writes images failed: {failure.exc_value!r}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
 def main(socket: int, root: str, incoming: str) -> None:
     """A stopping gateway still sends images, so what stops it must not stop this process."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    threading.excepthook = give_up
     serve(socket, root, incoming)

@@ -43,7 +43,9 @@ def credential_of(request: Request) -> str:
         text = "Send one API key: either Authorization: Bearer, or x-api-key, or api-key."
         raise InvalidRequest(text, code="ambiguous_credentials")
     if not found or not found[0]:
-        raise Unauthenticated("No API key was sent. Send: Authorization: Bearer igk_…", code="missing_api_key")
+        raise Unauthenticated(
+            "No API key was sent. Send: Authorization: Bearer igk_…", code="missing_api_key"
+        )
     return found[0].decode("latin-1")
 
 
