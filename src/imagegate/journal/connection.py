@@ -1,56 +1,59 @@
-"""The lane's own connection: asyncpg itself, since SQLAlchemy's layers cost as much again as a small batch."""
+"""The journal's own connection: asyncpg itself, since SQLAlchemy's layers cost as much again as a small batch."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from imagegate.settings import Settings
+from imagegate.db.base import is_gone
 
-BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError, TimeoutError)
 """All that a transaction may end with when the database is at fault, or refuses a row."""
 
 
 class LaneConnection:
-    """Kept open between batches. After any failure it is thrown away, which rolls back, and the next is fresh.
+    """Kept open between batches. After any failure it is thrown away, which rolls back, and the next is fresh."""
 
-    It belongs to the loop that uses it first.
-    """
-
-    def __init__(self, engine: AsyncEngine, settings: Settings) -> None:
-        _, where = engine.dialect.create_connect_args(engine.url)
-        limits = {"timeout": settings.database_timeout_s, "command_timeout": settings.database_timeout_s}
-        unnamed = {"statement_cache_size": 0} if settings.database_pooler else {}
-        self._options = {**where, **limits, **unnamed}
-        self._held: Any = None
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._held: AsyncConnection | None = None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
         """An asyncpg connection within BEGIN and COMMIT."""
         try:
-            if self._held is None:
-                self._held = await asyncpg.connect(**self._options)
-            await self._held.execute("BEGIN")
-            yield self._held
-            await self._held.execute("COMMIT")
+            driver = await self._driver()
+            await driver.execute("BEGIN")
+            yield driver
+            await driver.execute("COMMIT")
         except BaseException:
-            held, self._held = self._held, None
-            if held is not None:
-                held.terminate()
+            await self.close(broken=True)
             raise
 
-    async def close(self) -> None:
+    async def _driver(self) -> Any:
+        if self._held is None:
+            self._held = await self._engine.connect()
+        return (await self._held.get_raw_connection()).driver_connection
+
+    async def close(self, *, broken: bool = False) -> None:
         held, self._held = self._held, None
         if held is not None:
             with suppress(*BROKEN):
-                await held.close(timeout=2)
+                if broken:
+                    await held.invalidate()
+                await held.close()
 
 
 def is_unknown(error: BaseException) -> bool:
     """True when it cannot be told whether the transaction was committed."""
-    return not isinstance(error, asyncpg.PostgresError) or sqlstate(error)[:2] in ("", "08", "53", "57", "58")
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "")[:2] in ("", "08", "57", "53", "58")
+    if isinstance(error, asyncpg.InterfaceError):
+        return True
+    return is_gone(error) or isinstance(error, SQLAlchemyError)
 
 
 def sqlstate(error: BaseException) -> str:
