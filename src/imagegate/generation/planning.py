@@ -1,6 +1,7 @@
 """Plans a request, purely: which model, at what price, drawn by whom and in which order."""
 
 from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 from imagegate.catalogue.catalogue import Catalogue
 from imagegate.catalogue.prices import PriceBook
@@ -23,6 +24,10 @@ def plan(
     model = match.model
     size = request.size or model.default_size
     check(request, model, size)
+    wish = wish_of(request, env, match.forced_provider, model.id)
+    plans = plans_at(prices)
+    if wish in plans:
+        return plans[wish]
     quality = fitting.resolve_quality(model, request.quality)
     price = prices.find(model, catalogue)
     quote = price.quote(model=model.id, size=size, quality=quality, n=request.n)
@@ -33,14 +38,53 @@ def plan(
     ]
     candidates = tuple(
         Candidate(
-            offering, credentials[offering.provider], fitting.fit(request, model, offering, size, quality)
+            offering,
+            credentials[offering.provider],
+            fitting.fit(request, model, offering, size, quality),
         )
         for offering in offerings
         if offering.provider in credentials
     )
     if not candidates:
         raise NoProvider(_nobody(model, offerings))
-    return Plan(model, quote, candidates)
+    made = Plan(model, quote, candidates)
+    if wish is not None:
+        plans[wish] = made
+    return made
+
+
+Wish = tuple[object, ...]
+MOST_PLANS = 4096
+_PLANS: "WeakKeyDictionary[PriceBook, tuple[object, dict[Wish | None, Plan]]]" = WeakKeyDictionary()
+
+
+def plans_at(prices: PriceBook) -> "dict[Wish | None, Plan]":
+    """Plans made at the prices in force. Most requests differ in their prompt alone, which no plan looks at."""
+    known = _PLANS.get(prices)
+    if known is None or known[0] is not prices.current or len(known[1]) >= MOST_PLANS:
+        known = _PLANS[prices] = (prices.current, {})
+    return known[1]
+
+
+def wish_of(request: GenerationRequest, env: str, provider: str | None, model: str) -> Wish | None:
+    """All that a plan depends on; None for a request with fields of its own, which is planned anew."""
+    if request.extras or request.user is not None or request.seed is not None:
+        return None
+    return (
+        env,
+        provider,
+        model,
+        request.n,
+        request.size,
+        request.quality,
+        request.style,
+        request.response_format,
+        request.output_format,
+        request.output_compression,
+        request.background,
+        request.moderation,
+        request.strict,
+    )
 
 
 def check(request: GenerationRequest, model: Model, size: Size) -> None:

@@ -41,7 +41,9 @@ log = structlog.get_logger()
 
 QUEUE_ITEMS = 2000
 QUEUE_S = 2.0
-BATCH_ITEMS = 256
+BATCH_ITEMS = 32
+"""More would let the gateway's loop and the database wait for each other in turns (measured at 64 concurrent: 8 items
+399 requests/s, 16 571, 32 640, 256 563)."""
 CONFLICTS = ("40P01", "40001")
 RESOLVE_S = 10.0
 

@@ -25,9 +25,9 @@ def generation_reply(generation: Generation, urls: Sequence[str], settings: Sett
     """The answer to a generation that has just been made. Megabytes of base64 are joined once, never parsed."""
     with_url, with_b64 = wants(generation)
     parts: list[bytes] = [b'{"created":%d,"data":[' % int(generation.created_at.timestamp())]
-    for index, (image, url) in enumerate(zip(generation.images, urls, strict=True)):
+    for index, image in enumerate(generation.images):
         parts.append(b"," if index else b"")
-        parts.extend(_item(image, url if with_url else None, with_b64))
+        parts.extend(_item(image, urls[index] if with_url else None, with_b64))
     tail = to_json(described(generation, settings))
     parts += [b"],", tail[1:]]
     return Response(b"".join(parts), media_type="application/json", headers=headers_for(generation))

@@ -34,7 +34,8 @@ async def create(request: Request) -> Response:
     wanted = read_generation(await read_json_object(request, services.settings))
     with Listener(request) as listener:
         generation = await pipeline.generate(services, principal, wanted, listener.is_gone)
-    return reply.generation_reply(generation, mint_links(request, generation), services.settings)
+    urls = mint_links(request, generation) if reply.wants(generation)[0] else []
+    return reply.generation_reply(generation, urls, services.settings)
 
 
 @router.get("/v1/images/generations/{generation_id}", openapi_extra=SECURED, summary="Fetch a generation")
