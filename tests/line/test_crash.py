@@ -116,7 +116,10 @@ async def the_rescued_images_can_be_fetched(url: str, account: Account) -> None:
 
 
 async def test_a_failpoint_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:
-    environment = os.environ | {"IMAGEGATE_FAILPOINT": "after_hold:sigkill", "IMAGEGATE_DATA_DIR": str(tmp_path)}
+    environment = os.environ | {
+        "IMAGEGATE_FAILPOINT": "after_hold:sigkill",
+        "IMAGEGATE_DATA_DIR": str(tmp_path),
+    }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "imagegate", "serve", env=environment, stderr=asyncio.subprocess.PIPE
     )

@@ -162,6 +162,15 @@ async def test_a_size_the_provider_lacks_is_drawn_near_and_fitted(
     assert fake.violations == []
 
 
+async def test_an_old_word_for_a_quality_is_converted_and_says_so(test_client: AsyncClient) -> None:
+    body = {"prompt": "a fox", "model": "dall-e-3", "quality": "hd", "response_format": "url"}
+
+    answer = (await test_client.post(PATH, json=body)).json()
+
+    assert answer["quality"] == "high"
+    assert answer["metadata"]["parameters"]["quality"] == {"treatment": "converted", "detail": "hd → high"}
+
+
 async def test_unknown_fields_are_reported_and_refused_in_strict_mode(
     client: AsyncClient, account: Account
 ) -> None:

@@ -17,6 +17,7 @@ from imagegate.catalogue.catalogue import Catalogue
 from imagegate.catalogue.prices import Price, PriceBook
 from imagegate.domain import Size
 from imagegate.errors import InvalidRequest, NotFound, Unpriced
+from imagegate.generation.fitting import LEGACY
 from imagegate.identity import keys
 from imagegate.identity.keys import Labels
 from imagegate.ids import parse_public_id, public_id
@@ -26,7 +27,6 @@ from imagegate.ledger.wallets import Funding
 from imagegate.settings import Settings
 
 SIGNUP = Funding(kind="grant", debit="promo", source="signup")
-LEGACY_QUALITY = {"standard": "medium", "hd": "high"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ async def set_price(
 ) -> Price:
     """Append a version of the price of the model that `name` finds."""
     model = catalogue.find(name).model
-    word = LEGACY_QUALITY.get(quality, quality) if quality else None
+    word = LEGACY.get(quality, quality) if quality else None
     if word is not None and word not in model.qualities:
         known = ", ".join(model.qualities) or "none"
         raise InvalidRequest(f"{model.id} has no quality {quality!r}; it has: {known}.", param="quality")

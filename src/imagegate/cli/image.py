@@ -48,7 +48,6 @@ def image(
     json: Json = False,
 ) -> None:
     """Draw, and write the images to files. Costs what it costs over HTTP; --env test draws with the sandbox."""
-    from imagegate.admin.operations import LEGACY_QUALITY
     from imagegate.domain import GenerationRequest
 
     wanted = GenerationRequest(
@@ -56,7 +55,7 @@ def image(
         model=model,
         n=n,
         size=read_size(size),
-        quality=LEGACY_QUALITY.get(quality, quality) if quality else None,
+        quality=quality,
         output_format=format_ or (FORMATS.get(output.suffix.lower()) if output else None),
     )
 

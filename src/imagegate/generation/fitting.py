@@ -9,6 +9,7 @@ from imagegate.domain import Fit, GenerationRequest, Model, Offering, Output, Pa
 from imagegate.errors import InvalidRequest
 
 LADDER = ("low", "medium", "high", "xhigh", "max")
+LEGACY = {"standard": "medium", "hd": "high"}
 MAX_EDGE_PX = 4096
 LOSSY = ("jpeg", "webp")
 
@@ -177,10 +178,11 @@ def _extras(
 def resolve_quality(model: Model, asked: str | None) -> str | None:
     """The quality the model is asked for and priced at; `auto` and None are the model's default.
 
-    A word the model lacks becomes the nearest one below it, else its lowest.
+    `standard` and `hd` mean medium and high. A word the model lacks becomes the nearest one below it, else its lowest.
     """
     if not model.qualities:
         return None
+    asked = LEGACY.get(asked, asked) if asked else None
     if asked is None or asked == "auto":
         return model.default_quality
     if asked in model.qualities:

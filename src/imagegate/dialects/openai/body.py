@@ -20,7 +20,6 @@ REFUSED = frozenset(
         "callback",
     }
 )
-LEGACY_QUALITY = {"standard": "medium", "hd": "high"}
 MOST_EXTRAS = 64
 
 
@@ -68,13 +67,12 @@ class GenerationBody(BaseModel):
             )
         extras = {name: value for name, value in (self.model_extra or {}).items() if value is not None}
         _check_extras(extras)
-        quality = self.quality
         return GenerationRequest(
             prompt=self.prompt,
             model=self.model or None,
             n=self.n or 1,
             size=Size.parse(self.size) if self.size else None,
-            quality=LEGACY_QUALITY.get(quality, quality) if quality else None,
+            quality=self.quality,
             style=self.style,
             response_format=self.response_format,
             output_format=self.output_format,
