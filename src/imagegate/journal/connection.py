@@ -22,11 +22,11 @@ class LaneConnection:
         self._held: AsyncConnection | None = None
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Any]:
-        """An asyncpg connection within BEGIN and COMMIT."""
+    async def transaction(self, begin: str) -> AsyncIterator[Any]:
+        """An asyncpg connection between `begin`, a script that begins a transaction, and COMMIT."""
         try:
             driver = await self._driver()
-            await driver.execute("BEGIN")
+            await driver.execute(begin)
             yield driver
             await driver.execute("COMMIT")
         except BaseException:

@@ -1,7 +1,7 @@
 """The only writer of generations: everything that waits goes into one transaction (group commit).
 
-A batch is one transaction of three statements: lock the wallets, read, apply; `decisions.decide` stands between
-the last two. The next batch forms while the previous one commits. One lane per process.
+A batch is one transaction of three statements: begin and lock the wallets, read, apply; `decisions.decide` stands
+between the last two. The next batch forms while the previous one commits. One lane per process.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from imagegate.journal.decisions import (
     wallets_of,
 )
 from imagegate.journal.statements import APPLY, READ
-from imagegate.ledger.holds import LOCK_WALLETS, Wallet, WalletKey, lock_columns, wallets_from
+from imagegate.ledger.holds import Wallet, begin_with_locks
 
 log = structlog.get_logger()
 
@@ -157,9 +157,9 @@ class Journal:
         wait_s = 0.05
         while True:
             try:
-                async with self._connection.transaction() as tx:
-                    await tx.fetch(LOCK_WALLETS, *lock_columns(wallets_of(item.wanted for item in batch)))
-                    books = await read(tx, [item.wanted for item in batch], {})
+                wanted = [item.wanted for item in batch]
+                async with self._connection.transaction(begin_with_locks(wallets_of(wanted))) as tx:
+                    books = await read(tx, wanted)
                 break
             except BROKEN:
                 if monotonic() > give_up or self._closing:
@@ -199,16 +199,15 @@ class Journal:
                 fail(item, SettlementPending(public_id("gen", wanted.generation_id)))
 
     async def _transact(self, items: Sequence[Open | Settle]) -> list[Outcome]:
-        async with self._connection.transaction() as tx:
-            locked = wallets_from(await tx.fetch(LOCK_WALLETS, *lock_columns(wallets_of(items))))
-            outcomes, rows = decide(items, await read(tx, items, locked))
+        async with self._connection.transaction(begin_with_locks(wallets_of(items))) as tx:
+            outcomes, rows = decide(items, await read(tx, items))
             if rows.any():
                 await apply(tx, rows)
         return outcomes
 
 
-async def read(tx: Any, items: Sequence[Open | Settle], wallets: dict[WalletKey, Wallet]) -> Books:
-    """The generations, idempotency keys and API keys that the items name."""
+async def read(tx: Any, items: Sequence[Open | Settle]) -> Books:
+    """The wallets, generations, idempotency keys and API keys that the items name, under the wallets' locks."""
     opens = [item for item in items if isinstance(item, Open)]
     keyed = [item for item in opens if item.idempotency_key]
     columns = (
@@ -222,9 +221,12 @@ async def read(tx: Any, items: Sequence[Open | Settle], wallets: dict[WalletKey,
         [i.env for i in opens],
         [i.key_id for i in opens],
     )
-    books = Books(wallets, {}, set())
-    for *row, usable in await tx.fetch(READ, *columns):
-        if usable is None:
+    books = Books({}, {}, set())
+    for kind, *row, usable, posted, version in await tx.fetch(READ, *columns):
+        if kind == "wallet":
+            wallet = Wallet(row[0], row[1], posted, row[5], version)
+            books.wallets[wallet.key] = wallet
+        elif kind == "generation":
             books.generations[row[2]] = Known(*row)
         elif usable:
             books.usable_keys.add(row[2])

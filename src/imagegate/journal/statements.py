@@ -3,20 +3,24 @@
 from imagegate.ledger.holds import insert_transfers, update_wallets
 
 READ = """
-    SELECT account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key, fingerprint,
-        NULL::boolean AS usable
+    SELECT 'generation' AS kind, account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key,
+        fingerprint, NULL::boolean AS usable, NULL::bigint AS posted, NULL::bigint AS version
     FROM generations WHERE (account_id, env, id) IN (
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[]))
     UNION ALL
-    SELECT account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key, fingerprint, NULL
+    SELECT 'generation', account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key,
+        fingerprint, NULL, NULL, NULL
     FROM generations WHERE (account_id, env, idempotency_key) IN (
         SELECT * FROM unnest($4::uuid[], $5::text[], $6::text[]))
     UNION ALL
-    SELECT k.account_id, k.env, k.id, NULL, NULL, NULL, NULL, NULL, NULL,
-        k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND a.closed_at IS NULL
+    SELECT 'key', k.account_id, k.env, k.id, NULL, NULL, NULL, NULL, NULL, NULL,
+        k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND a.closed_at IS NULL, NULL, NULL
     FROM api_keys k JOIN accounts a ON a.id = k.account_id
     WHERE (k.account_id, k.env, k.id) IN (
         SELECT * FROM unnest($7::uuid[], $8::text[], $9::uuid[]))
+    UNION ALL
+    SELECT 'wallet', account_id, env, NULL, NULL, NULL, held_tokens, NULL, NULL, NULL, NULL, posted_tokens, version
+    FROM wallets WHERE (account_id, env) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
 """
 
 APPLY = f"""

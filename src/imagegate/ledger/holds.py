@@ -22,6 +22,21 @@ LOCK_WALLETS = """
 """
 
 
+def begin_with_locks(keys: Iterable[WalletKey]) -> str:
+    """BEGIN and the lock in one round trip. Whatever is read afterwards is read under the locks.
+
+    A script takes no parameters, so the keys stand in it: UUIDs, and one of two words.
+    """
+    for _, env in (wanted := sorted(set(keys))):
+        if env not in ("live", "test"):
+            raise ValueError(f"{env!r} is no environment")
+    pairs = ", ".join(f"('{account}'::uuid, '{env}')" for account, env in wanted)
+    return (
+        f"BEGIN; SELECT 1 FROM wallets WHERE (account_id, env) IN ({pairs}) "  # noqa: S608 see above
+        "ORDER BY account_id, env FOR NO KEY UPDATE"
+    )
+
+
 def insert_transfers(parameter: str) -> str:
     """The statement that appends transfers; `parameter` ($1, $2 …) is their rows as JSON."""
     return f"""
@@ -123,13 +138,7 @@ def move(
 
 async def lock_wallets(tx: AsyncConnection, keys: Iterable[WalletKey]) -> dict[WalletKey, Wallet]:
     """Lock the wallets in key order until `tx` ends. Wallets that do not exist are missing from the answer."""
-    return wallets_from((await tx.exec_driver_sql(LOCK_WALLETS, lock_columns(keys))).all())
-
-
-def lock_columns(keys: Iterable[WalletKey]) -> tuple[list[UUID], list[str]]:
     wanted = sorted(set(keys))
-    return [account for account, _ in wanted], [env for _, env in wanted]
-
-
-def wallets_from(rows: Iterable[Any]) -> dict[WalletKey, Wallet]:
-    return {(row[0], row[1]): Wallet(*row) for row in rows}
+    columns = [account for account, _ in wanted], [env for _, env in wanted]
+    rows = (await tx.exec_driver_sql(LOCK_WALLETS, columns)).all()
+    return {(row.account_id, row.env): Wallet(*tuple(row)) for row in rows}
