@@ -29,25 +29,18 @@ def plan(
     if wish in plans:
         return plans[wish]
     quality = fitting.resolve_quality(model, request.quality)
-    price = prices.find(model, catalogue)
-    quote = price.quote(model=model.id, size=size, quality=quality, n=request.n)
+    quote = prices.find(model, catalogue).quote(model=model.id, size=size, quality=quality, n=request.n)
     offerings = [
         offering
         for offering in catalogue.shelf(env).get(model.id, ())
         if match.forced_provider is None or match.forced_provider in offering.sells_as
     ]
-    candidates = tuple(
-        Candidate(
-            offering,
-            credentials[offering.provider],
-            fitting.fit(request, model, offering, size, quality),
-        )
-        for offering in offerings
-        if offering.provider in credentials
-    )
-    if not candidates:
+    fitted = [
+        (o, fitting.fit(request, model, o, size, quality)) for o in offerings if o.provider in credentials
+    ]
+    if not fitted:
         raise NoProvider(_nobody(model, offerings))
-    made = Plan(model, quote, candidates)
+    made = Plan(model, quote, tuple(Candidate(o, credentials[o.provider], fit) for o, fit in fitted))
     if wish is not None:
         plans[wish] = made
     return made
