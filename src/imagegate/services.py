@@ -82,7 +82,7 @@ async def open_services(
         stack.push_async_callback(store.close)
         await check_store(engine, store)
         outbound = await stack.enter_async_context(open_outbound())
-        journal = Journal(engine, new_id())
+        journal = Journal(engine, new_id(), pooler=settings.database_pooler)
         services = Services(
             settings=settings,
             engine=engine,

@@ -14,11 +14,17 @@ BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSErro
 """All that a transaction may end with when the database is at fault, or refuses a row."""
 
 
+TUNED = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
+"""The lane's three statements are planned once, and by their indexes: planning took longer than running them."""
+
+
 class LaneConnection:
     """Kept open between batches. After any failure it is thrown away, which rolls back, and the next is fresh."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, tuned: bool = True) -> None:
+        """tuned: whether the session is ours to set; behind a transaction pooler it is not."""
         self._engine = engine
+        self._tuned = tuned
         self._held: AsyncConnection | None = None
 
     @asynccontextmanager
@@ -34,9 +40,13 @@ class LaneConnection:
             raise
 
     async def _driver(self) -> Any:
-        if self._held is None:
-            self._held = await self._engine.connect()
-        return (await self._held.get_raw_connection()).driver_connection
+        if self._held is not None:
+            return (await self._held.get_raw_connection()).driver_connection
+        self._held = await self._engine.connect()
+        driver: Any = (await self._held.get_raw_connection()).driver_connection
+        if self._tuned:
+            await driver.execute(TUNED)
+        return driver
 
     async def close(self, *, broken: bool = False) -> None:
         held, self._held = self._held, None

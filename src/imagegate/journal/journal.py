@@ -58,8 +58,8 @@ class Item:
 class Journal:
     """Open it with `run` as a task; `close` ends the lane once the queue is empty or the database stays away."""
 
-    def __init__(self, engine: AsyncEngine, worker_id: UUID) -> None:
-        self._connection = LaneConnection(engine)
+    def __init__(self, engine: AsyncEngine, worker_id: UUID, *, pooler: bool = False) -> None:
+        self._connection = LaneConnection(engine, tuned=not pooler)
         self.worker_id = worker_id
         self._opens: deque[Item] = deque()
         self._settles: deque[Item] = deque()
