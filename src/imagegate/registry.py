@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -22,11 +23,11 @@ from imagegate.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrls:
-    """`sole_user`: of an embedded server that nobody else was using when we came."""
+    """`alone_since`: when we came to an embedded server that nobody else was using; else None."""
 
     app: str
     owner: str
-    sole_user: bool = False
+    alone_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Registry:
     keyring: Keyring
     catalogue: Catalogue
     prices: PriceBook
-    sole_user: bool = False
+    alone_since: datetime | None = None
 
 
 @asynccontextmanager
@@ -49,11 +50,11 @@ async def open_database(settings: Settings, say: Callable[[str], None]) -> Async
         direct = settings.database_direct_url
         yield DatabaseUrls(app=app, owner=direct.get_secret_value() if direct else app)
         return
-    server = EmbeddedPostgres(settings.data_dir, say)
+    server, came_at = EmbeddedPostgres(settings.data_dir, say), datetime.now(UTC)
     await asyncio.to_thread(server.__enter__)
     try:
         await asyncio.to_thread(upgrade, server.owner_url, say)
-        yield DatabaseUrls(server.app_url, server.owner_url, server.sole_user)
+        yield DatabaseUrls(server.app_url, server.owner_url, came_at if server.sole_user else None)
     finally:
         await asyncio.to_thread(server.__exit__, None, None, None)
 
@@ -69,7 +70,7 @@ async def open_registry(
             keyring = Keyring.derive(load_master(settings))
             catalogue = load_catalogue(settings.catalogue_file)
             prices = await prepare_database(engine, settings, keyring, catalogue)
-            yield Registry(settings, engine, keyring, catalogue, prices, urls.sole_user)
+            yield Registry(settings, engine, keyring, catalogue, prices, urls.alone_since)
         finally:
             await engine.dispose()
 

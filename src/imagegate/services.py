@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from importlib import import_module
 from time import monotonic
 from uuid import UUID
@@ -101,8 +102,8 @@ async def open_services(
             status=Status(),
         )
         failpoints.check(settings)
-        if registry.sole_user:
-            await forget_workers(engine)
+        if registry.alone_since is not None:
+            await forget_workers(engine, registry.alone_since, settings.worker_lease_s)
         async with background(services):
             yield services
 
@@ -127,10 +128,14 @@ async def background(services: Services) -> AsyncIterator[None]:
                 await task
 
 
-async def forget_workers(engine: AsyncEngine) -> None:
-    """Nobody else uses this database: whoever was, is dead, and what it left can be swept up at once."""
+async def forget_workers(engine: AsyncEngine, alone_since: datetime, lease_s: float) -> None:
+    """Whoever used this database before we came alone is dead: what it left can be swept up at once.
+
+    A process that came after us has a lease that ends later than any of theirs, and keeps it.
+    """
+    query = text("DELETE FROM workers WHERE lease_until <= :latest")
     async with engine.begin() as tx:
-        await tx.execute(text("DELETE FROM workers"))
+        await tx.execute(query, {"latest": alone_since + timedelta(seconds=lease_s)})
 
 
 async def check_store(engine: AsyncEngine, store: ImageStore) -> None:

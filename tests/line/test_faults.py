@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from imagegate.db.embedded import EmbeddedPostgres
 from imagegate.db.migrate import upgrade
 from imagegate.errors import StorageUnavailable
 from imagegate.identity import keys
+from imagegate.ids import new_id
 from imagegate.moderation.blocklist import Blocklist
-from imagegate.services import Services, open_services
+from imagegate.services import Services, forget_workers, open_services
 from tests.conftest import LIVE_TOKENS, Account, listening, open_account
 from tests.fake_provider import FakeProvider
 
@@ -158,3 +160,19 @@ async def test_without_a_database_nothing_is_asked_upstream(
     assert after.json()["error"]["code"] == "billing_unavailable"
     assert (ready.status_code, alive.status_code) == (503, 200)
     assert len(fake.requests) == 1
+
+
+async def test_who_comes_alone_forgets_the_dead_but_not_a_process_that_came_after(services: Services) -> None:
+    """Two processes start together: the first must not take the second's generations for a dead worker's."""
+    came_at, lease_s = datetime(2020, 1, 1, tzinfo=UTC), 30.0
+    dead, newcomer = new_id(), new_id()
+    insert = text("INSERT INTO workers (id, lease_until) VALUES (:id, :until)")
+    async with services.engine.begin() as tx:
+        await tx.execute(insert, {"id": dead, "until": came_at + timedelta(seconds=lease_s - 1)})
+        await tx.execute(insert, {"id": newcomer, "until": came_at + timedelta(seconds=lease_s + 1)})
+
+    await forget_workers(services.engine, came_at, lease_s)
+
+    async with services.engine.connect() as connection:
+        left = set((await connection.execute(text("SELECT id FROM workers"))).scalars())
+    assert (dead in left, newcomer in left) == (False, True)
