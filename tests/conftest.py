@@ -4,6 +4,7 @@ Every test that spends through the gateway ends with the proof of the ledger.
 """
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,7 +26,7 @@ from imagegate.identity import keys
 from imagegate.ledger import wallets
 from imagegate.ledger.verify import verify
 from imagegate.services import Services, open_services
-from imagegate.settings import ProviderSettings, Settings
+from imagegate.settings import PREFIX, ProviderSettings, Settings
 from tests.fake_provider import KEY, FakeProvider
 from tests.fake_verbs import Images
 
@@ -38,6 +39,15 @@ TEST_TOKENS = 100_000_000
 class Urls:
     app: str
     owner: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def deaf_to_settings() -> Iterator[None]:
+    """Whoever runs the tests may have a gateway of their own: what is set for it must not be read here."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(PREFIX)]:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session")
