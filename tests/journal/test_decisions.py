@@ -16,7 +16,7 @@ ACCOUNT, KEY = new_id(), new_id()
 
 def books(posted: int, *open_holds: int) -> tuple[Books, list[UUID]]:
     ids = [new_id() for _ in open_holds]
-    wallet = Wallet(ACCOUNT, "live", posted, sum(open_holds), 1)
+    wallet = Wallet(ACCOUNT, "live", posted, sum(open_holds), 1, 1)
     known = {
         i: Known(ACCOUNT, "live", i, "running", 1, hold) for i, hold in zip(ids, open_holds, strict=True)
     }

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from imagegate.admin import operations
 from imagegate.catalogue import prices
 from imagegate.db.embedded import EmbeddedPostgres
 from imagegate.db.migrate import upgrade
@@ -61,7 +62,7 @@ async def test_a_key_revoked_this_moment_spends_nothing_more(
     async with engine.begin() as tx:
         listed = await keys.list_keys(tx, account.id)
         for key in listed:
-            await keys.revoke_key(tx, key.id)
+            await operations.revoke_key(tx, str(key.id))
 
     second = await client.post(PATH, json=BODY)
 

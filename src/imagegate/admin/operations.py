@@ -21,7 +21,7 @@ from imagegate.generation.fitting import LEGACY
 from imagegate.identity import keys
 from imagegate.identity.keys import Labels
 from imagegate.ids import parse_public_id, public_id
-from imagegate.ledger import wallets
+from imagegate.ledger import holds, wallets
 from imagegate.ledger.holds import Wallet
 from imagegate.ledger.wallets import Funding
 from imagegate.settings import Settings
@@ -142,6 +142,8 @@ async def revoke_key(tx: AsyncConnection, text: str) -> UUID:
     key_id = read_key_id(text)
     if key_id is None:
         raise NotFound("There is no such key. List them: imagegate keys list")
+    account_id, env = await keys.get_owner(tx, key_id)
+    await holds.touch_wallets(tx, account_id, env)
     await keys.revoke_key(tx, key_id)
     return key_id
 

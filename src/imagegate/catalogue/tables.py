@@ -1,4 +1,4 @@
-"""Prices, appended and never overwritten, and the counters that tell every process its copy is old."""
+"""Prices, appended and never overwritten; rules of models; and the counters that tell a process its copy is old."""
 
 from sqlalchemy import (
     BigInteger,
@@ -38,4 +38,17 @@ versions = Table(
     metadata,
     Column("name", Text, primary_key=True, comment="which configuration: prices, models, providers …"),
     Column("n", BigInteger, nullable=False, comment="counts its changes"),
+)
+
+model_rules = Table(
+    "model_rules",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("target", Text, comment="the model that an alias or a redirect stands for"),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("rule IN ('disabled', 'alias', 'redirect')", name="rule"),
+    CheckConstraint("(rule = 'disabled') = (target IS NULL)", name="target"),
 )

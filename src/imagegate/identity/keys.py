@@ -164,13 +164,16 @@ async def list_keys(connection: AsyncConnection, account_id: UUID | None) -> Seq
     return (await connection.execute(query.order_by(api_keys.c.id))).all()
 
 
-async def revoke_key(tx: AsyncConnection, key_id: UUID) -> None:
-    """From the commit on nothing is spent with it. Revoking twice is no error. Raises NotFound."""
-    query = (
-        update(api_keys)
-        .where(api_keys.c.id == key_id)
-        .values(revoked_at=text("coalesce(revoked_at, now())"))
-        .returning(api_keys.c.id)
-    )
-    if (await tx.execute(query)).first() is None:
+async def get_owner(connection: AsyncConnection, key_id: UUID) -> tuple[UUID, str]:
+    """The account and environment of a key. Raises NotFound."""
+    query = select(api_keys.c.account_id, api_keys.c.env).where(api_keys.c.id == key_id)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
         raise NotFound("There is no such key. List them: imagegate keys list")
+    return row.account_id, row.env
+
+
+async def revoke_key(tx: AsyncConnection, key_id: UUID) -> None:
+    """Revoking twice is no error. The caller has touched the wallet: from the commit on nothing is spent with it."""
+    values = {"revoked_at": text("coalesce(revoked_at, now())")}
+    await tx.execute(update(api_keys).where(api_keys.c.id == key_id).values(values))

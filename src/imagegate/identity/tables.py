@@ -1,10 +1,13 @@
-"""Accounts, API keys, and what this installation is."""
+"""Accounts, API keys, operators' keys, limits, the audit log, and what this installation is."""
 
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     CheckConstraint,
     Column,
     DateTime,
     ForeignKeyConstraint,
+    Integer,
     LargeBinary,
     Table,
     Text,
@@ -12,6 +15,7 @@ from sqlalchemy import (
     Uuid,
     func,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from imagegate.db.base import metadata
 
@@ -39,6 +43,7 @@ api_keys = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("expires_at", DateTime(timezone=True)),
     Column("revoked_at", DateTime(timezone=True)),
+    Column("rotated_from", Uuid, comment="the key that this one replaces"),
     ForeignKeyConstraint(["account_id", "env"], ["wallets.account_id", "wallets.env"]),
     UniqueConstraint("id"),
     CheckConstraint("length(hash) = 32", name="hash"),
@@ -49,4 +54,61 @@ instance = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+limits = Table(
+    "limits",
+    metadata,
+    Column("account_id", Uuid, primary_key=True),
+    Column("env", Text, primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column(
+        "scope_id", Text, primary_key=True, comment="the key's UUID, a team or an app; empty for the account"
+    ),
+    Column("requests_per_min", Integer),
+    Column("images_per_min", Integer),
+    Column("concurrent", Integer),
+    Column("day_tokens", BigInteger),
+    Column("month_tokens", BigInteger),
+    ForeignKeyConstraint(["account_id", "env"], ["wallets.account_id", "wallets.env"]),
+    CheckConstraint("scope IN ('account', 'team', 'key', 'app')", name="scope"),
+    CheckConstraint(
+        "scope IN ('account', 'key') OR "
+        "(requests_per_min IS NULL AND images_per_min IS NULL AND concurrent IS NULL)",
+        name="rates",
+    ),
+    CheckConstraint(
+        "least(requests_per_min, images_per_min, concurrent) >= 0 AND least(day_tokens, month_tokens) >= 0",
+        name="not_negative",
+    ),
+)
+
+operator_keys = Table(
+    "operator_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("hint", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+    CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
+    CheckConstraint("length(hash) = 32", name="hash"),
+)
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False, comment="noun.verb: keys.revoke, prices.set"),
+    Column("target", Text, nullable=False),
+    Column("account_id", Uuid),
+    Column("reason", Text, nullable=False),
+    Column("detail", JSONB(none_as_null=True), comment="before and after; never a secret"),
+    Column("request_id", Text),
 )

@@ -222,9 +222,9 @@ async def read(tx: Any, items: Sequence[Open | Settle]) -> Books:
         [i.key_id for i in opens],
     )
     books = Books({}, {}, set())
-    for kind, *row, usable, posted, version in await tx.fetch(READ, *columns):
+    for kind, *row, usable, posted, version, revision in await tx.fetch(READ, *columns):
         if kind == "wallet":
-            wallet = Wallet(row[0], row[1], posted, row[5], version)
+            wallet = Wallet(row[0], row[1], posted, row[5], version, revision)
             books.wallets[wallet.key] = wallet
         elif kind == "generation":
             books.generations[row[2]] = Known(*row)

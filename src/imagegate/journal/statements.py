@@ -4,22 +4,24 @@ from imagegate.ledger.holds import insert_transfers, update_wallets
 
 READ = """
     SELECT 'generation' AS kind, account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key,
-        fingerprint, NULL::boolean AS usable, NULL::bigint AS posted, NULL::bigint AS version
+        fingerprint, NULL::boolean AS usable, NULL::bigint AS posted, NULL::bigint AS version, NULL::bigint AS revision
     FROM generations WHERE (account_id, env, id) IN (
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[]))
     UNION ALL
     SELECT 'generation', account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key,
-        fingerprint, NULL, NULL, NULL
+        fingerprint, NULL, NULL, NULL, NULL
     FROM generations WHERE (account_id, env, idempotency_key) IN (
         SELECT * FROM unnest($4::uuid[], $5::text[], $6::text[]))
     UNION ALL
     SELECT 'key', k.account_id, k.env, k.id, NULL, NULL, NULL, NULL, NULL, NULL,
-        k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND a.closed_at IS NULL, NULL, NULL
+        k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND a.closed_at IS NULL,
+        NULL, NULL, NULL
     FROM api_keys k JOIN accounts a ON a.id = k.account_id
     WHERE (k.account_id, k.env, k.id) IN (
         SELECT * FROM unnest($7::uuid[], $8::text[], $9::uuid[]))
     UNION ALL
-    SELECT 'wallet', account_id, env, NULL, NULL, NULL, held_tokens, NULL, NULL, NULL, NULL, posted_tokens, version
+    SELECT 'wallet', account_id, env, NULL, NULL, NULL, held_tokens, NULL, NULL, NULL, NULL, posted_tokens, version,
+        revision
     FROM wallets WHERE (account_id, env) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
 """
 

@@ -50,6 +50,12 @@ generations = Table(
     Column("answer_message", Text),
     Column("claims", Integer, nullable=False, server_default=text("0")),
     Column("abandoned_at", DateTime(timezone=True)),
+    Column("counted", JSONB(none_as_null=True), comment="the budgets that its hold counts on"),
+    Column(
+        "quarter_hour",
+        Integer,
+        comment="created_at in quarters of an hour since 1970, so that the index of fingerprints grows at its end",
+    ),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("settled_at", DateTime(timezone=True)),
     ForeignKeyConstraint(
@@ -78,6 +84,23 @@ Index(
     generations.c.expires_at,
     postgresql_where=text(OPEN_STATES),
 )
+
+Index(
+    "ix_generations_fingerprint",
+    generations.c.account_id,
+    generations.c.env,
+    generations.c.quarter_hour,
+    generations.c.fingerprint,
+    postgresql_where=text("fingerprint IS NOT NULL"),
+)
+Index(
+    "ix_generations_abandoned",
+    generations.c.account_id,
+    generations.c.env,
+    generations.c.abandoned_at,
+    postgresql_where=text("abandoned_at IS NOT NULL"),
+)
+Index("ix_generations_created_at", generations.c.created_at, postgresql_using="brin")
 
 attempts = Table(
     "attempts",

@@ -1,7 +1,9 @@
 """What a hold, a capture and a void do to a wallet: pure values, and the statements that write them.
 
 The caller owns the transaction, has the wallets locked by LOCK_WALLETS, and writes what it decided with the
-two statements below in the same transaction. A wallet's row changes under that lock alone.
+two statements below in the same transaction. A wallet's row changes under that lock alone, and so does all else
+that decides whether an account may spend: its keys, its limits, whether it is closed. Each such change is a new
+revision of the wallet.
 """
 
 from collections.abc import Iterable
@@ -9,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imagegate.ids import new_id
@@ -16,7 +19,7 @@ from imagegate.ids import new_id
 WalletKey = tuple[UUID, str]
 
 LOCK_WALLETS = """
-    SELECT account_id, env, posted_tokens, held_tokens, version FROM wallets
+    SELECT account_id, env, posted_tokens, held_tokens, version, revision FROM wallets
     WHERE (account_id, env) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
     ORDER BY account_id, env FOR NO KEY UPDATE
 """
@@ -49,23 +52,29 @@ def insert_transfers(parameter: str) -> str:
 
 
 def update_wallets(parameter: str) -> str:
-    """The statement that writes locked wallets; `parameter` is their rows as JSON."""
+    """The statement that writes wallets; `parameter` is their rows as JSON. One at another revision stays as it is."""
     return f"""
-    UPDATE wallets SET posted_tokens = new.posted_tokens, held_tokens = new.held_tokens, version = new.version
+    UPDATE wallets SET posted_tokens = new.posted_tokens, held_tokens = new.held_tokens, version = new.version,
+        revision = new.revision + 1
     FROM jsonb_populate_recordset(NULL::wallets, {parameter}::text::jsonb) AS new
-    WHERE wallets.account_id = new.account_id AND wallets.env = new.env RETURNING 1
+    WHERE wallets.account_id = new.account_id AND wallets.env = new.env AND wallets.revision = new.revision
+    RETURNING 1
     """  # noqa: S608 a placeholder, no value
 
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """One locked wallet. Whole tokens; 0 <= held <= posted."""
+    """One wallet as it was read. Whole tokens; 0 <= held <= posted.
+
+    revision: counts every change that a hold depends on, so that what was read can be proved to be still true.
+    """
 
     account_id: UUID
     env: str
     posted_tokens: int
     held_tokens: int
     version: int
+    revision: int
 
     @property
     def key(self) -> WalletKey:
@@ -82,6 +91,7 @@ class Wallet:
             "posted_tokens": self.posted_tokens,
             "held_tokens": self.held_tokens,
             "version": self.version,
+            "revision": self.revision,
         }
 
 
@@ -142,3 +152,15 @@ async def lock_wallets(tx: AsyncConnection, keys: Iterable[WalletKey]) -> dict[W
     columns = [account for account, _ in wanted], [env for _, env in wanted]
     rows = (await tx.exec_driver_sql(LOCK_WALLETS, columns)).all()
     return {(row.account_id, row.env): Wallet(*tuple(row)) for row in rows}
+
+
+async def touch_wallets(tx: AsyncConnection, account_id: UUID, env: str | None = None) -> None:
+    """Lock the account's wallets until `tx` ends and give them a new revision: what a hold depends on changes."""
+    query = text(
+        """
+        UPDATE wallets SET revision = revision + 1 WHERE (account_id, env) IN (
+            SELECT account_id, env FROM wallets WHERE account_id = :account_id AND env = coalesce(:env, env)
+            ORDER BY account_id, env FOR NO KEY UPDATE)
+        """
+    )
+    await tx.execute(query, {"account_id": account_id, "env": env})

@@ -1,7 +1,8 @@
-"""Wallets, transfers and budgets. Account and env come first in every key."""
+"""Wallets, transfers, budgets and allowances. Account and env come first in every key."""
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -28,7 +29,14 @@ wallets = Table(
     Column("env", Text, primary_key=True),
     Column("posted_tokens", BigInteger, nullable=False, server_default=text("0")),
     Column("held_tokens", BigInteger, nullable=False, server_default=text("0")),
-    Column("version", BigInteger, nullable=False, server_default=text("0")),
+    Column("version", BigInteger, nullable=False, server_default=text("0"), comment="counts its transfers"),
+    Column(
+        "revision",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="counts every change that a hold depends on",
+    ),
     CheckConstraint(ENVS, name="env"),
     CheckConstraint("0 <= held_tokens AND held_tokens <= posted_tokens", name="held_within_posted"),
     CheckConstraint("version >= 0", name="version"),
@@ -59,7 +67,9 @@ transfers = Table(
     ForeignKeyConstraint(["account_id", "env"], ["wallets.account_id", "wallets.env"]),
     CheckConstraint("tokens > 0", name="tokens"),
     CheckConstraint(f"debit IN ({_SIDES}) AND credit IN ({_SIDES}) AND debit <> credit", name="sides"),
-    CheckConstraint("kind IN ('top_up', 'grant', 'capture', 'refund', 'usage', 'adjust')", name="kind"),
+    CheckConstraint(
+        "kind IN ('top_up', 'grant', 'expire', 'capture', 'refund', 'usage', 'adjust')", name="kind"
+    ),
     CheckConstraint(
         "(debit = 'wallet' OR credit = 'wallet') = (wallet_version IS NOT NULL AND balance_after IS NOT NULL)",
         name="wallet_side",
@@ -115,4 +125,20 @@ budgets = Table(
     ForeignKeyConstraint(["account_id", "env"], ["wallets.account_id", "wallets.env"]),
     CheckConstraint("spent_tokens >= 0 AND held_tokens >= 0", name="not_negative"),
     CheckConstraint("scope IN ('account', 'team', 'key', 'app')", name="scope"),
+)
+
+allowances = Table(
+    "allowances",
+    metadata,
+    Column("account_id", Uuid, primary_key=True),
+    Column("env", Text, primary_key=True),
+    Column("id", Uuid, primary_key=True),
+    Column("period", Text, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("carry_over", Boolean, nullable=False, server_default=text("false")),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("ended_at", DateTime(timezone=True)),
+    ForeignKeyConstraint(["account_id", "env"], ["wallets.account_id", "wallets.env"]),
+    CheckConstraint("period IN ('day', 'month')", name="period"),
+    CheckConstraint("tokens > 0", name="tokens"),
 )
