@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from imagegate.errors import InsufficientFunds, Unauthenticated
 from imagegate.ids import new_id
-from imagegate.journal.decisions import Books, Existing, Fenced, Held, Known, Open, Settle, Settled, decide
+from imagegate.journal.books import Books, Known
+from imagegate.journal.decisions import decide
+from imagegate.journal.items import Existing, Fenced, Held, Open, Settle, Settled
 from imagegate.ledger.holds import Wallet
 
 ACCOUNT, KEY = new_id(), new_id()
@@ -62,15 +64,16 @@ def test_a_settlement_of_another_epoch_or_another_account_is_fenced() -> None:
     )
 
     assert outcomes == [Fenced("running"), Fenced(None)]
-    assert not rows.any()
+    assert not rows.tables()
 
 
-def test_a_capture_never_exceeds_its_hold() -> None:
+def test_a_capture_never_exceeds_its_hold_and_the_rest_is_a_loss() -> None:
     state, (first,) = books(100, 40)
 
     _, rows = decide([Settle(ACCOUNT, "live", first, 1, tokens=90)], state)
 
-    assert (rows.transfers[0]["tokens"], rows.settled[0]["charged_tokens"]) == (40, 40)
+    assert [(t["debit"], t["tokens"]) for t in rows.transfers] == [("wallet", 40), ("loss", 50)]
+    assert rows.updated[first]["charged_tokens"] == 40
 
 
 def test_a_capture_of_nothing_makes_no_transfer() -> None:
@@ -87,7 +90,7 @@ def test_two_equal_idempotency_keys_in_one_batch_take_one_hold() -> None:
 
     outcomes, rows = decide([first, second], state)
 
-    assert outcomes[1] == Existing(first.generation_id, "running", None)
+    assert outcomes[1] == Existing(first.generation_id, "running", b"")
     assert rows.wallets[0]["held_tokens"] == 30
 
 
@@ -98,7 +101,7 @@ def test_a_revoked_key_spends_nothing() -> None:
     outcomes, rows = decide([wanted(1)], state)
 
     assert isinstance(outcomes[0], Unauthenticated)
-    assert not rows.any()
+    assert not rows.tables()
 
 
 @given(

@@ -39,6 +39,17 @@ class LaneConnection:
             await self.close(broken=True)
             raise
 
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[Any]:
+        """An asyncpg connection for one statement, which is a transaction by itself: one round trip."""
+        try:
+            yield await self._driver()
+        except (asyncpg.DivisionByZeroError, asyncpg.UniqueViolationError):
+            raise  # rolled back, and the session is sound
+        except BaseException:
+            await self.close(broken=True)
+            raise
+
     async def _driver(self) -> Any:
         if self._held is not None:
             return (await self._held.get_raw_connection()).driver_connection

@@ -1,225 +1,211 @@
 """What one batch of the journal decides, as a pure function over what was read under the wallets' locks."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from imagegate.errors import ImagegateError, InsufficientFunds, Unauthenticated
+from imagegate.errors import BudgetExceeded, InsufficientFunds, Unauthenticated
 from imagegate.identity.keys import INVALID
+from imagegate.journal.books import MOST_EPOCHS, Books, Known, Rows, opened_row
+from imagegate.journal.budgets import count_end, count_hold, recount_hold
+from imagegate.journal.items import (
+    Abandon,
+    Absent,
+    Accept,
+    Change,
+    Claim,
+    Done,
+    Doubt,
+    Existing,
+    Fenced,
+    Held,
+    Item,
+    Open,
+    Outcome,
+    Reopened,
+    Settle,
+    Settled,
+    Take,
+)
 from imagegate.ledger import holds
-from imagegate.ledger.holds import Wallet, WalletKey
+from imagegate.ledger.holds import WalletKey
 
-OPEN_STATES = ("queued", "running", "in_doubt")
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Take a hold and record a generation as running. `row` holds its remaining columns as JSON values."""
-
-    account_id: UUID
-    env: str
-    generation_id: UUID
-    key_id: UUID
-    hold_tokens: int
-    idempotency_key: str | None = None
-    row: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def wallet_key(self) -> WalletKey:
-        return self.account_id, self.env
+ByKey = dict[tuple[UUID, str, str], Known]
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """End a generation in `epoch`: captured with `tokens`, or voided when `outcome` is `final` or `lost`."""
-
-    account_id: UUID
-    env: str
-    generation_id: UUID
-    epoch: int
-    tokens: int = 0
-    price_version: int = 0
-    outcome: str | None = None
-    row: Mapping[str, Any] = field(default_factory=dict)
-    images: Sequence[Mapping[str, Any]] = ()
-    attempts: Sequence[Mapping[str, Any]] = ()
-
-    @property
-    def wallet_key(self) -> WalletKey:
-        return self.account_id, self.env
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    available_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Existing:
-    """The idempotency key is known: this generation has it."""
-
-    generation_id: UUID
-    state: str
-    fingerprint: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    available_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fenced:
-    """Somebody else ended the generation, or it never was: nothing was written. `state` None = no such row."""
-
-    state: str | None
-
-
-Outcome = Held | Existing | Settled | Fenced | ImagegateError
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A generation as it was read under its wallet's lock."""
-
-    account_id: UUID
-    env: str
-    id: UUID
-    state: str
-    epoch: int
-    hold_tokens: int
-    worker_id: UUID | None = None
-    idempotency_key: str | None = None
-    fingerprint: bytes | None = None
-
-
-@dataclass(slots=True)
-class Books:
-    """What a batch has read, brought forward item by item."""
-
-    wallets: dict[WalletKey, Wallet]
-    generations: dict[UUID, Known]
-    usable_keys: set[UUID]
-
-    def by_idempotency_key(self) -> dict[tuple[UUID, str, str], Known]:
-        return {
-            (g.account_id, g.env, g.idempotency_key): g
-            for g in self.generations.values()
-            if g.idempotency_key
-        }
-
-
-@dataclass(slots=True)
-class Rows:
-    """What the batch writes, as JSON-ready rows."""
-
-    opened: list[dict[str, Any]] = field(default_factory=list)
-    settled: list[dict[str, Any]] = field(default_factory=list)
-    images: list[dict[str, Any]] = field(default_factory=list)
-    attempts: list[dict[str, Any]] = field(default_factory=list)
-    transfers: list[dict[str, Any]] = field(default_factory=list)
-    wallets: list[dict[str, Any]] = field(default_factory=list)
-
-    def any(self) -> bool:
-        return bool(self.opened or self.settled)
-
-
-def decide(items: Sequence[Open | Settle], books: Books) -> tuple[list[Outcome], Rows]:
-    """Settlements first, since they free money; then opens as they arrived, each on its own.
+def decide(items: Sequence[Item], books: Books) -> tuple[list[Outcome], Rows]:
+    """What happens to known generations first, since settlements free money; then opens as they arrived.
 
     One outcome per item, in the items' order. An open that does not fit does not stop the next one.
     """
     rows = Rows()
     outcomes: dict[int, Outcome] = {}
-    changed: set[WalletKey] = set()
     for index, item in enumerate(items):
-        if isinstance(item, Settle):
-            outcomes[index] = _settle(item, books, rows, changed)
+        if isinstance(item, Change):
+            outcomes[index] = _change(item, books, rows)
     taken = books.by_idempotency_key()
     for index, item in enumerate(items):
-        if isinstance(item, Open):
-            outcomes[index] = _open(item, books, rows, changed, taken)
-    rows.wallets = [books.wallets[key].row() for key in sorted(changed)]
+        if isinstance(item, Claim):
+            outcomes[index] = _adopt(item, books, rows) or Absent()
+        elif isinstance(item, Open):
+            outcomes[index] = _open(item, books, rows, taken)
+    rows.close(books)
     return [outcomes[index] for index in range(len(items))], rows
 
 
-def _settle(item: Settle, books: Books, rows: Rows, changed: set[WalletKey]) -> Outcome:
+def _change(item: Settle | Abandon | Accept | Doubt | Take, books: Books, rows: Rows) -> Outcome:
     known = books.generations.get(item.generation_id)
     if known is None or (known.account_id, known.env) != item.wallet_key:
         return Fenced(None)
-    if known.state not in OPEN_STATES or known.epoch != item.epoch:
+    if isinstance(item, Abandon):
+        if known.may_be_adopted and not known.abandoned:
+            _update(replace(known, abandoned=True), books, rows)
+        return Done()
+    if not known.is_open or known.epoch != item.epoch:
         return Fenced(known.state)
+    if isinstance(item, Settle):
+        return _settle(item, known, books, rows)
+    if isinstance(item, Accept):
+        rows.add_attempt({**item.attempt, **_owner(known), "epoch": known.epoch})
+        return Done()
+    if isinstance(item, Doubt):
+        _update(replace(known, state="in_doubt"), books, rows)
+        return Done()
+    if known.epoch >= MOST_EPOCHS:
+        return Fenced(known.state)
+    taken = replace(known, epoch=known.epoch + 1, worker_id=item.worker_id)
+    _update(taken, books, rows)
+    return Done()
+
+
+def _settle(item: Settle, known: Known, books: Books, rows: Rows) -> Outcome:
     wallet = books.wallets[item.wallet_key]
+    charged = 0
     if item.outcome is None:
-        wallet, transfer = holds.capture(
-            wallet, known.id, known.hold_tokens, min(item.tokens, known.hold_tokens), item.price_version
-        )
-        rows.transfers.extend([transfer] if transfer else [])
+        charged = min(item.tokens, known.hold_tokens)
+        wallet, moved = holds.capture(wallet, known.id, known.hold_tokens, item.tokens, item.price_version)
+        rows.transfers.extend(moved)
     else:
         wallet = holds.release(wallet, known.hold_tokens)
     books.wallets[item.wallet_key] = wallet
-    changed.add(item.wallet_key)
+    count_end(known, charged, books, rows)
     state = "captured" if item.outcome is None else "voided"
-    books.generations[known.id] = Known(
-        known.account_id, known.env, known.id, state, known.epoch, known.hold_tokens
-    )
-    key = {"account_id": item.account_id, "env": item.env}
-    tokens = min(item.tokens, known.hold_tokens) if item.outcome is None else 0
-    rows.settled.append(
-        {
-            **item.row,
-            **key,
-            "id": item.generation_id,
-            "epoch": item.epoch,
-            "state": state,
-            "outcome": item.outcome,
-            "charged_tokens": tokens,
-        }
-    )
-    tail = {**key, "generation_id": item.generation_id}
-    rows.images.extend({**image, **tail} for image in item.images)
-    rows.attempts.extend({**attempt, **tail, "epoch": item.epoch} for attempt in item.attempts)
+    adoptable = known.abandoned and state == "captured"
+    ended = replace(known, state=state, outcome=item.outcome, abandoned=adoptable)
+    _update(ended, books, rows, **item.row, charged_tokens=charged, answers=True)
+    rows.images.extend({**image, **_owner(known)} for image in item.images)
+    for attempt in item.attempts:
+        rows.add_attempt({**attempt, **_owner(known), "epoch": item.epoch})
     return Settled(wallet.available_tokens)
 
 
-def _open(
-    item: Open,
-    books: Books,
-    rows: Rows,
-    changed: set[WalletKey],
-    taken: dict[tuple[UUID, str, str], Known],
-) -> Outcome:
+def _owner(known: Known) -> dict[str, Any]:
+    return {"account_id": known.account_id, "env": known.env, "generation_id": known.id}
+
+
+def _update(known: Known, books: Books, rows: Rows, **answer: Any) -> None:
+    """The generation is `known` from now on. Its wallet gets a new revision: a hold may depend on it."""
+    read = books.generations[known.id]
+    before = rows.updated.get(known.id, {"was_epoch": read.epoch, "was_state": read.state})
+    books.generations[known.id] = known
+    rows.touched.add((known.account_id, known.env))
+    rows.updated[known.id] = {
+        **before,
+        **answer,
+        "account_id": known.account_id,
+        "env": known.env,
+        "id": known.id,
+        "epoch": known.epoch,
+        "state": known.state,
+        "outcome": known.outcome,
+        "worker_id": known.worker_id,
+        "claims": known.claims,
+        "abandoned": known.abandoned,
+    }
+
+
+def _open(item: Open, books: Books, rows: Rows, taken: ByKey) -> Outcome:
     if item.key_id not in books.usable_keys or item.wallet_key not in books.wallets:
         return Unauthenticated(INVALID)
-    idempotency = (item.account_id, item.env, item.idempotency_key or "")
-    if item.idempotency_key and idempotency in taken:
-        twin = taken[idempotency]
-        return Existing(twin.id, twin.state, twin.fingerprint)
+    if item.idempotency_key is None:
+        if adopted := _adopt(item, books, rows):
+            return adopted
+    elif twin := taken.get((item.account_id, item.env, item.idempotency_key)):
+        if not twin.aged or twin.is_open:
+            return _again(item, twin, books, rows, taken)
+        rows.freed.append(twin)
+    refused = _hold(item, books)
+    if refused is not None:
+        return refused
+    counted = count_hold(item, books, rows)
+    if isinstance(counted, BudgetExceeded):
+        books.wallets[item.wallet_key] = holds.release(books.wallets[item.wallet_key], item.hold_tokens)
+        return counted
+    rows.touched.add(item.wallet_key)
+    rows.opened.append(dict(opened_row(item, counted)))
+    known = known_from(item, counted)
+    books.generations[known.id] = known
+    rows.fresh.add(known.id)
+    if item.idempotency_key is not None:
+        taken[item.account_id, item.env, item.idempotency_key] = known
+    return Held(books.wallets[item.wallet_key].available_tokens)
+
+
+def _hold(item: Open, books: Books, tokens: int | None = None) -> InsufficientFunds | None:
+    """Set the tokens aside, or tell how many there are."""
+    needed = item.hold_tokens if tokens is None else tokens
     wallet = books.wallets[item.wallet_key]
-    held = holds.hold(wallet, item.hold_tokens)
+    held = holds.hold(wallet, needed)
     if held is None:
-        return InsufficientFunds(item.hold_tokens, wallet.available_tokens)
+        return InsufficientFunds(needed, wallet.available_tokens)
     books.wallets[item.wallet_key] = held
-    changed.add(item.wallet_key)
-    row = {
-        **item.row,
-        "account_id": item.account_id,
-        "env": item.env,
-        "id": item.generation_id,
-        "key_id": item.key_id,
-        "hold_tokens": item.hold_tokens,
-        "idempotency_key": item.idempotency_key,
-    }
-    rows.opened.append(row)
-    if item.idempotency_key:
-        taken[idempotency] = known_from(item, row)
-    return Held(held.available_tokens)
+    return None
 
 
-def known_from(item: Open, row: Mapping[str, Any]) -> Known:
-    """The generation that `item` is about to become, for a twin later in the batch."""
-    fingerprint = row.get("fingerprint")
+def _again(item: Open, twin: Known, books: Books, rows: Rows, taken: ByKey) -> Outcome:
+    """The key is known. What was lost runs once more, at its own price; all else is there already."""
+    lost = twin.state == "voided" and twin.outcome == "lost" and twin.epoch < MOST_EPOCHS
+    if not lost or twin.fingerprint != item.fingerprint or twin.quote is None:
+        return Existing(twin.id, twin.state, twin.fingerprint)
+    refused = _hold(item, books, twin.hold_tokens)
+    if refused is not None:
+        return refused
+    recount_hold(twin, books, rows)
+    worker = item.row.get("worker_id")
+    again = replace(twin, state="running", outcome=None, epoch=twin.epoch + 1, worker_id=worker)
+    ttl_s = item.row.get("ttl_s")
+    _update(again, books, rows, answers=True, charged_tokens=0, ttl_s=ttl_s)
+    if twin.idempotency_key is not None:
+        taken[twin.account_id, twin.env, twin.idempotency_key] = again
+    return Reopened(twin.id, again.epoch, twin.hold_tokens, twin.quote)
+
+
+def _adopt(item: Open | Claim, books: Books, rows: Rows) -> Existing | None:
+    """The oldest equal generation that its caller left; for a declared retry also one that was claimed less often."""
+    equal = sorted(
+        (
+            g
+            for g in books.generations.values()
+            if g.may_be_adopted
+            and g.id not in rows.fresh
+            and g.key_id == item.key_id
+            and (g.account_id, g.env) == item.wallet_key
+            and g.fingerprint == item.fingerprint
+        ),
+        key=lambda g: g.id,
+    )
+    chosen = next((g for g in equal if g.abandoned), None)
+    if chosen is None and item.retry >= 1:
+        chosen = next((g for g in equal if g.claims < item.retry), None)
+    if chosen is None:
+        return None
+    _update(replace(chosen, abandoned=False, claims=chosen.claims + 1), books, rows)
+    return Existing(chosen.id, chosen.state, chosen.fingerprint)
+
+
+def known_from(item: Open, counted: Iterable[tuple[str, str, str]] = ()) -> Known:
+    """The generation that `item` is about to become."""
     return Known(
         item.account_id,
         item.env,
@@ -227,10 +213,13 @@ def known_from(item: Open, row: Mapping[str, Any]) -> Known:
         "running",
         1,
         item.hold_tokens,
+        worker_id=item.row.get("worker_id"),
         idempotency_key=item.idempotency_key,
-        fingerprint=bytes.fromhex(fingerprint[2:]) if fingerprint else None,
+        fingerprint=item.fingerprint,
+        key_id=item.key_id,
+        counted=tuple(counted),
     )
 
 
-def wallets_of(items: Iterable[Open | Settle]) -> list[WalletKey]:
+def wallets_of(items: Iterable[Item]) -> list[WalletKey]:
     return sorted({item.wallet_key for item in items})

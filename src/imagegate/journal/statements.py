@@ -1,64 +1,162 @@
-"""The two statements of a journal batch that touch generations: what it reads, and what it writes at once."""
+"""The statements of a journal batch that touch generations: what it reads, and what it writes at once."""
+
+from functools import cache
 
 from imagegate.ledger.holds import insert_transfers, update_wallets
 
 READ = """
-    SELECT 'generation' AS kind, account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key,
-        fingerprint, NULL::boolean AS usable, NULL::bigint AS posted, NULL::bigint AS version, NULL::bigint AS revision
-    FROM generations WHERE (account_id, env, id) IN (
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[]))
+    WITH named AS (
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS i(account_id, env, id)
+    ), paying AS (
+        SELECT DISTINCT account_id, env FROM unnest($4::uuid[], $5::text[]) AS i(account_id, env)
+    )
+    SELECT kind, account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key, fingerprint, key_id,
+        posted, version, revision, more::text FROM (
+    SELECT 'generation' AS kind, g.account_id, g.env, g.id, g.state, g.epoch, g.hold_tokens, g.worker_id,
+        g.idempotency_key, g.fingerprint, g.key_id, NULL::bigint AS posted, NULL::bigint AS version,
+        NULL::bigint AS revision, CASE WHEN g.counted IS NOT NULL OR g.claims > 0 OR g.abandoned_at IS NOT NULL
+            THEN json_build_object('counted', g.counted, 'claims', g.claims, 'outcome', g.outcome,
+                'abandoned', g.abandoned_at IS NOT NULL) END AS more
+    FROM generations g JOIN named USING (account_id, env, id)
     UNION ALL
-    SELECT 'generation', account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key,
-        fingerprint, NULL, NULL, NULL, NULL
+    SELECT 'generation', account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key, fingerprint,
+        key_id, NULL, NULL, NULL, json_build_object('counted', counted, 'claims', claims, 'outcome', outcome,
+            'abandoned', abandoned_at IS NOT NULL, 'quote', quote, 'price_version', price_version,
+            'aged', created_at < now() - interval '24 hours')
     FROM generations WHERE (account_id, env, idempotency_key) IN (
-        SELECT * FROM unnest($4::uuid[], $5::text[], $6::text[]))
+        SELECT * FROM unnest($6::uuid[], $7::text[], $8::text[]))
     UNION ALL
-    SELECT 'key', k.account_id, k.env, k.id, NULL, NULL, NULL, NULL, NULL, NULL,
-        k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND a.closed_at IS NULL,
-        NULL, NULL, NULL
+    SELECT 'generation', g.account_id, g.env, g.id, g.state, g.epoch, g.hold_tokens, g.worker_id,
+        g.idempotency_key, g.fingerprint, g.key_id, NULL, NULL, NULL,
+        json_build_object('counted', counted, 'claims', claims, 'outcome', outcome, 'abandoned', true)
+    FROM generations g JOIN paying USING (account_id, env) WHERE g.abandoned_at > now() - interval '15 minutes'
+    UNION ALL
+    SELECT 'generation', account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key, fingerprint,
+        key_id, NULL, NULL, NULL, json_build_object('counted', counted, 'claims', claims, 'outcome', outcome,
+            'abandoned', abandoned_at IS NOT NULL)
+    FROM generations WHERE (account_id, env, quarter_hour, fingerprint) IN (
+        SELECT i.account_id, i.env, now_quarter - back, i.fingerprint
+        FROM unnest($9::uuid[], $10::text[], $11::bytea[]) AS i(account_id, env, fingerprint),
+            generate_series(0, 1) AS back,
+            floor(extract(epoch FROM now()) / 900) AS q(now_quarter))
+        AND created_at > now() - interval '15 minutes'
+    UNION ALL
+    SELECT 'key', k.account_id, k.env, k.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        json_build_object('expires', k.expires_at IS NOT NULL)
     FROM api_keys k JOIN accounts a ON a.id = k.account_id
-    WHERE (k.account_id, k.env, k.id) IN (
-        SELECT * FROM unnest($7::uuid[], $8::text[], $9::uuid[]))
+    WHERE (k.account_id, k.env, k.id) IN (SELECT * FROM unnest($4::uuid[], $5::text[], $12::uuid[]))
+        AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND a.closed_at IS NULL
+    UNION ALL
+    SELECT 'limit', l.account_id, l.env, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        json_build_object('scope', l.scope, 'scope_id', l.scope_id, 'day_tokens', l.day_tokens,
+            'month_tokens', l.month_tokens, 'day', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD'),
+            'month', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM'))
+    FROM limits l JOIN paying USING (account_id, env)
+    WHERE l.day_tokens IS NOT NULL OR l.month_tokens IS NOT NULL
+    UNION ALL
+    SELECT 'budget', b.account_id, b.env, NULL, NULL, NULL, b.held_tokens, NULL, NULL, NULL, NULL, b.spent_tokens,
+        NULL, NULL, json_build_object('scope', b.scope, 'scope_id', b.scope_id, 'period', b.period)
+    FROM budgets b WHERE (b.account_id, b.env) IN (SELECT * FROM unnest($13::uuid[], $14::text[]))
+        AND (b.held_tokens > 0 OR b.period IN (
+            to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD'), to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')))
     UNION ALL
     SELECT 'wallet', account_id, env, NULL, NULL, NULL, held_tokens, NULL, NULL, NULL, NULL, posted_tokens, version,
-        revision
-    FROM wallets WHERE (account_id, env) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
+        revision, NULL
+    FROM wallets WHERE (account_id, env) IN (SELECT * FROM unnest($13::uuid[], $14::text[]))
+    ) AS found
 """
 
-APPLY = f"""
-    WITH opened AS (
-        INSERT INTO generations (account_id, env, id, key_id, app_id, idempotency_key, fingerprint, state, epoch,
-            worker_id, expires_at, hold_tokens, model, price_version, quote, request, created_at)
-        SELECT account_id, env, id, key_id, app_id, idempotency_key, fingerprint, 'running', 1,
-            worker_id, now() + ttl_s * interval '1 second', hold_tokens, model, price_version, quote, request, now()
-        FROM jsonb_to_recordset($1::text::jsonb) AS new(
-            account_id uuid, env text, id uuid, key_id uuid, app_id text, idempotency_key text, fingerprint bytea,
-            worker_id uuid, ttl_s double precision, hold_tokens bigint, model text, price_version integer,
-            quote jsonb, request jsonb)
-        RETURNING 1
-    ), settled AS (
-        UPDATE generations AS g SET state = new.state, outcome = new.outcome, charged_tokens = new.charged_tokens,
-            billed = new.billed, result = new.result, answer_status = new.answer_status,
-            answer_code = new.answer_code, answer_message = new.answer_message, settled_at = now()
-        FROM jsonb_populate_recordset(NULL::generations, $2::text::jsonb) AS new
-        WHERE g.account_id = new.account_id AND g.env = new.env AND g.id = new.id AND g.epoch = new.epoch
-            AND g.state IN ('queued', 'running', 'in_doubt')
-        RETURNING 1
-    ), pictured AS (
-        INSERT INTO images (account_id, env, generation_id, idx, object, sha256, bytes, width_px, height_px, mime,
-            revised_prompt, expires_at)
-        SELECT account_id, env, generation_id, idx, object, sha256, bytes, width_px, height_px, mime,
-            revised_prompt, now() + keep_h * interval '1 hour'
-        FROM jsonb_to_recordset($3::text::jsonb) AS new(
-            account_id uuid, env text, generation_id uuid, idx integer, object text, sha256 bytea, bytes bigint,
-            width_px integer, height_px integer, mime text, revised_prompt text, keep_h integer)
-        RETURNING 1
-    ), attempted AS (
-        INSERT INTO attempts (account_id, env, generation_id, epoch, seq, slot, provider, offering, credential_id,
-            class, images, detail, upstream_id, cost_usd, at_risk_usd, started_at, ms)
-        SELECT account_id, env, generation_id, epoch, seq, coalesce(slot, 0), provider, offering, credential_id,
-            class, images, detail, upstream_id, cost_usd, at_risk_usd, started_at, ms
-        FROM jsonb_populate_recordset(NULL::attempts, $4::text::jsonb) RETURNING 1
-    ), moved AS ({insert_transfers("$5")}), changed AS ({update_wallets("$6")})
-    SELECT (SELECT count(*) FROM opened), (SELECT count(*) FROM settled), (SELECT count(*) FROM changed)
-"""  # noqa: S608 placeholders, no values
+FREE_KEYS = """
+    UPDATE generations SET idempotency_key = NULL
+    WHERE (account_id, env, id) IN (SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[]))
+"""
+
+OPEN = """
+    INSERT INTO generations (account_id, env, id, key_id, app_id, idempotency_key, fingerprint, state, epoch,
+        worker_id, expires_at, hold_tokens, model, price_version, quote, request, counted, created_at, quarter_hour)
+    SELECT account_id, env, id, key_id, app_id, idempotency_key, fingerprint, 'running', 1,
+        worker_id, now() + ttl_s * interval '1 second', hold_tokens, model, price_version, quote, request, counted,
+        now(), floor(extract(epoch FROM now()) / 900)
+    FROM jsonb_to_recordset({0}::text::jsonb) AS new(
+        account_id uuid, env text, id uuid, key_id uuid, app_id text, idempotency_key text, fingerprint bytea,
+        worker_id uuid, ttl_s double precision, hold_tokens bigint, model text, price_version integer,
+        quote jsonb, request jsonb, counted jsonb)
+    RETURNING 1
+"""
+
+UPDATE = """
+    UPDATE generations AS g SET state = new.state, outcome = new.outcome, epoch = new.epoch,
+        worker_id = new.worker_id, claims = new.claims,
+        abandoned_at = CASE WHEN new.abandoned THEN coalesce(g.abandoned_at, now()) END,
+        charged_tokens = CASE WHEN new.answers THEN new.charged_tokens ELSE g.charged_tokens END,
+        billed = CASE WHEN new.answers THEN new.billed ELSE g.billed END,
+        result = CASE WHEN new.answers THEN new.result ELSE g.result END,
+        answer_status = CASE WHEN new.answers THEN new.answer_status ELSE g.answer_status END,
+        answer_code = CASE WHEN new.answers THEN new.answer_code ELSE g.answer_code END,
+        answer_message = CASE WHEN new.answers THEN new.answer_message ELSE g.answer_message END,
+        expires_at = coalesce(now() + new.ttl_s * interval '1 second', g.expires_at),
+        settled_at = CASE WHEN new.state IN ('captured', 'voided') THEN coalesce(g.settled_at, now()) END
+    FROM jsonb_to_recordset({0}::text::jsonb) AS new(
+        account_id uuid, env text, id uuid, was_epoch integer, was_state text, epoch integer, state text, outcome text,
+        worker_id uuid, claims integer, abandoned boolean, answers boolean, charged_tokens bigint, billed jsonb,
+        result jsonb, answer_status integer, answer_code text, answer_message text, ttl_s double precision)
+    WHERE g.account_id = new.account_id AND g.env = new.env AND g.id = new.id AND g.epoch = new.was_epoch
+        AND g.state = new.was_state
+    RETURNING 1
+"""
+
+IMAGES = """
+    INSERT INTO images (account_id, env, generation_id, idx, object, sha256, bytes, width_px, height_px, mime,
+        revised_prompt, expires_at)
+    SELECT account_id, env, generation_id, idx, object, sha256, bytes, width_px, height_px, mime,
+        revised_prompt, now() + keep_h * interval '1 hour'
+    FROM jsonb_to_recordset({0}::text::jsonb) AS new(
+        account_id uuid, env text, generation_id uuid, idx integer, object text, sha256 bytea, bytes bigint,
+        width_px integer, height_px integer, mime text, revised_prompt text, keep_h integer)
+    RETURNING 1
+"""
+
+ATTEMPTS = """
+    INSERT INTO attempts AS a (account_id, env, generation_id, epoch, seq, slot, provider, offering, credential_id,
+        class, images, detail, upstream_id, upstream_url, cost_usd, at_risk_usd, started_at, ms)
+    SELECT account_id, env, generation_id, epoch, seq, coalesce(slot, 0), provider, offering, credential_id,
+        class, images, detail, upstream_id, upstream_url, cost_usd, at_risk_usd, started_at, ms
+    FROM jsonb_populate_recordset(NULL::attempts, {0}::text::jsonb)
+    ON CONFLICT (account_id, env, generation_id, epoch, seq) DO UPDATE SET class = excluded.class,
+        images = excluded.images, detail = excluded.detail, ms = excluded.ms, cost_usd = excluded.cost_usd,
+        at_risk_usd = excluded.at_risk_usd, upstream_id = coalesce(excluded.upstream_id, a.upstream_id),
+        upstream_url = coalesce(excluded.upstream_url, a.upstream_url)
+    RETURNING 1
+"""
+
+BUDGETS = """
+    INSERT INTO budgets (account_id, env, scope, scope_id, period, spent_tokens, held_tokens)
+    SELECT account_id, env, scope, scope_id, period, spent_tokens, held_tokens
+    FROM jsonb_populate_recordset(NULL::budgets, {0}::text::jsonb)
+    ON CONFLICT (account_id, env, scope, scope_id, period) DO UPDATE
+        SET spent_tokens = excluded.spent_tokens, held_tokens = excluded.held_tokens
+    RETURNING 1
+"""
+
+PARTS = {
+    "opened": OPEN,
+    "updated": UPDATE,
+    "images": IMAGES,
+    "attempts": ATTEMPTS,
+    "budgets": BUDGETS,
+    "transfers": insert_transfers("{0}"),
+    "wallets": update_wallets("{0}"),
+}
+"""What a batch may write, by the name of its rows. Each takes them as JSON and gives a row for each."""
+
+
+@cache
+def apply_statement(parts: tuple[str, ...]) -> str:
+    """One statement that writes the rows of `parts`, $1 … being their JSON and the last one the rows expected.
+
+    It fails with a division by zero, and so writes nothing, when another number of rows was written: a wallet
+    was at another revision, or a generation in another epoch, than the batch was decided on.
+    """
+    written = ", ".join(f"{name}_ AS ({PARTS[name].format(f'${i}')})" for i, name in enumerate(parts, 1))
+    counted = " + ".join(f"(SELECT count(*) FROM {name}_)" for name in parts)  # noqa: S608 names of ours
+    return f"WITH {written} SELECT 1 / (({counted}) = ${len(parts) + 1})::int"

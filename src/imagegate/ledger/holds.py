@@ -84,6 +84,10 @@ class Wallet:
     def available_tokens(self) -> int:
         return self.posted_tokens - self.held_tokens
 
+    def written(self) -> "Wallet":
+        """This wallet as `update_wallets` leaves it."""
+        return replace(self, revision=self.revision + 1)
+
     def row(self) -> dict[str, Any]:
         return {
             "account_id": self.account_id,
@@ -109,20 +113,23 @@ def release(wallet: Wallet, hold_tokens: int) -> Wallet:
 
 def capture(
     wallet: Wallet, generation_id: UUID, hold_tokens: int, tokens: int, price_version: int
-) -> tuple[Wallet, dict[str, Any] | None]:
-    """Debit `tokens` (0 <= tokens <= hold_tokens) and release the rest of the hold. 0 tokens make no transfer."""
-    freed = release(wallet, hold_tokens)
-    if tokens == 0:
-        return freed, None
-    return move(
-        freed,
-        debit="wallet",
-        credit="revenue",
-        tokens=tokens,
-        kind="capture",
-        generation_id=generation_id,
-        price_version=price_version,
-    )
+) -> tuple[Wallet, list[dict[str, Any]]]:
+    """Debit `tokens` and release the rest of the hold. What exceeds the hold is booked as a loss, never debited.
+
+    0 tokens make no transfer.
+    """
+    wallet, moved = release(wallet, hold_tokens), []
+    about = {"generation_id": generation_id, "price_version": price_version}
+    if debited := min(tokens, hold_tokens):
+        wallet, transfer = move(
+            wallet, debit="wallet", credit="revenue", tokens=debited, kind="capture", **about
+        )
+        moved.append(transfer)
+    if tokens > hold_tokens:
+        sides = {"debit": "loss", "credit": "revenue", "tokens": tokens - hold_tokens, "kind": "usage"}
+        owner = {"account_id": wallet.account_id, "env": wallet.env, "id": new_id()}
+        moved.append({**owner, **sides, **about})
+    return wallet, moved
 
 
 def move(

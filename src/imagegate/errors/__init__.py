@@ -1,0 +1,107 @@
+"""Every error a caller or an operator can meet, with the status and code it carries over HTTP.
+
+ImagegateError
+├── CallerError                    the request is at fault; nothing was spent
+│   ├── InvalidRequest             400 with `code` and `param`
+│   │   └── ProviderRejected       400, a provider found the request invalid (class REJECTED)
+│   ├── Unauthenticated            401
+│   ├── InsufficientFunds          402
+│   ├── BudgetExceeded             429; RateLimited and ConcurrencyLimited are in identity/limits.py
+│   ├── NotFound                   404
+│   │   └── UnknownModel           404 `model_not_found`
+│   ├── MethodNotAllowed           405
+│   ├── RequestTimeout             408
+│   ├── Conflict                   409, 422 or 410: what the idempotency key or the result says
+│   ├── TooLarge                   413
+│   ├── UnsupportedMedia           415
+│   ├── InvalidSignature           403, a media link that is bad, moved or expired
+│   └── ContentRejected            400, moderation refused (as an attempt: class REJECTED)
+├── Unavailable                    503, try again later
+│   ├── Unpriced                   503 `model_not_priced`, trying again does not help
+│   ├── NoProvider                 503 `no_provider_configured`, trying again does not help
+│   ├── BillingUnavailable         503, the ledger cannot be reached
+│   ├── SettlementPending          503, the image exists, its capture is under way
+│   ├── GenerationPending          503, still being made upstream: a retry attaches to it
+│   ├── StorageUnavailable         503, the image store cannot be written
+│   └── Overloaded                 503, shed
+├── GenerationFailed
+│   ├── AllProvidersFailed         502, every candidate refused, each attempt named
+│   └── UpstreamTimeout            504, it cannot be known whether the provider made the image
+├── AttemptFailed                  one call to one provider; never reaches a caller as it is
+│   ├── NotSent                    no byte of the request left: the next candidate may try
+│   ├── RefusedUnbilled            refused and certainly not billed: the next candidate may try
+│   ├── BilledInvalid              answered 200 without a usable image
+│   └── Ambiguous                  it may have been made and billed: nobody else may try
+└── OperatorError                  the CLI prints it: what, why, and the next command
+"""
+
+from imagegate.errors.attempts import Ambiguous, AttemptFailed, BilledInvalid, NotSent, RefusedUnbilled
+from imagegate.errors.base import ImagegateError, OperatorError
+from imagegate.errors.callers import (
+    BudgetExceeded,
+    CallerError,
+    Conflict,
+    ContentRejected,
+    InsufficientFunds,
+    InvalidRequest,
+    InvalidSignature,
+    MethodNotAllowed,
+    NotFound,
+    ProviderRejected,
+    RequestTimeout,
+    TooLarge,
+    Unauthenticated,
+    UnknownModel,
+    UnsupportedMedia,
+)
+from imagegate.errors.outages import (
+    AllProvidersFailed,
+    BillingUnavailable,
+    GenerationFailed,
+    GenerationPending,
+    Interrupted,
+    NoProvider,
+    Overloaded,
+    SettlementPending,
+    StorageUnavailable,
+    Unavailable,
+    Unpriced,
+    UpstreamTimeout,
+)
+
+__all__ = [
+    "AllProvidersFailed",
+    "Ambiguous",
+    "AttemptFailed",
+    "BilledInvalid",
+    "BillingUnavailable",
+    "BudgetExceeded",
+    "CallerError",
+    "Conflict",
+    "ContentRejected",
+    "GenerationFailed",
+    "GenerationPending",
+    "ImagegateError",
+    "InsufficientFunds",
+    "Interrupted",
+    "InvalidRequest",
+    "InvalidSignature",
+    "MethodNotAllowed",
+    "NoProvider",
+    "NotFound",
+    "NotSent",
+    "OperatorError",
+    "Overloaded",
+    "ProviderRejected",
+    "RefusedUnbilled",
+    "RequestTimeout",
+    "SettlementPending",
+    "StorageUnavailable",
+    "TooLarge",
+    "Unauthenticated",
+    "Unavailable",
+    "UnknownModel",
+    "Unpriced",
+    "UnsupportedMedia",
+    "UpstreamTimeout",
+]
