@@ -10,7 +10,21 @@ import signal
 from imagegate.errors import OperatorError
 from imagegate.settings import Settings
 
-POINTS = ("after_admission", "after_hold", "after_answer", "after_store", "before_settle", "after_settle")
+POINTS = (
+    "after_recall",
+    "after_admission",
+    "before_open",
+    "after_hold",
+    "before_dispatch",
+    "after_accept",
+    "after_accepted",
+    "after_answer",
+    "before_store",
+    "after_store",
+    "before_settle",
+    "after_settle",
+    "before_answer",
+)
 ACTIONS = ("sigkill", "error")
 
 

@@ -60,12 +60,14 @@ def image(
     )
 
     async def work(desk: Desk) -> None:
+        from imagegate.domain import Asked
         from imagegate.generation import pipeline
+        from imagegate.generation.listening import Patient
 
         async with desk.services(desk.settings()) as services:
             principal = await principal_for(services, account, env)
             with desk.progress(f"Drawing with {model or services.settings.default_model}"):
-                generation = await pipeline.generate(services, principal, wanted, nobody_leaves)
+                generation = await pipeline.generate(services, principal, wanted, Asked("cli"), Patient())
             files = await write_images(services, generation, output or named_after(prompt))
             shown = described(generation, files, account, env, await available(services, principal))
         desk.answer(shown, text_of(shown))
@@ -73,14 +75,11 @@ def image(
     run(work, json=json)
 
 
-async def nobody_leaves() -> bool:
-    return False
-
-
 async def principal_for(services: "Services", account: str, env: Env) -> "Principal":
     """The account's key for this command, made on first use; nobody ever sees it, the journal only wants one."""
-    from imagegate.admin import operations
+    from imagegate.admin import keys
     from imagegate.domain import Principal
+    from imagegate.identity.audit import Actor
     from imagegate.identity.keys import Labels, get_account
 
     if account == DEMO:
@@ -89,38 +88,38 @@ async def principal_for(services: "Services", account: str, env: Env) -> "Princi
         account_id = await get_account(tx, account)
         key = await find_own_key(tx, account, env)
         if key is None:
-            key = await operations.create_key(
-                tx, services.keyring.key_pepper, account, env, Labels(app=APP), None
-            )
+            pepper, by = services.keyring.key_pepper, Actor(actor(), "the key of `imagegate image`")
+            key = await keys.create_key(tx, pepper, account, env, Labels(app=APP), None, by)
     return Principal(account_id, env, key.id, app=APP)
 
 
 async def ensure_account(services: "Services", name: str) -> None:
     """Open the account unless it is there, or somebody else opens it meanwhile."""
-    from imagegate.admin import operations
+    from imagegate.admin import accounts
     from imagegate.errors import InvalidRequest
+    from imagegate.identity.audit import Actor
 
     async with services.engine.connect() as connection:
-        if await operations.find_account(connection, name):
+        if await accounts.find_account(connection, name):
             return
     try:
         async with services.engine.begin() as tx:
-            await operations.open_account(tx, services.settings, name, actor())
+            await accounts.open_account(tx, services.settings, name, Actor(actor(), "by command line"))
     except InvalidRequest:
         async with services.engine.connect() as connection:
-            if not await operations.find_account(connection, name):
+            if not await accounts.find_account(connection, name):
                 raise
 
 
 async def find_own_key(connection: Any, account: str, env: Env) -> Any:
     from datetime import UTC, datetime
 
-    from imagegate.admin import operations
+    from imagegate.admin import keys
 
     now = datetime.now(UTC)
     found = (
         key
-        for key in await operations.list_keys(connection, account)
+        for key in await keys.list_keys(connection, account)
         if key.env == env and key.labels.app == APP and key.expires_at is None and key.status(now) == "active"
     )
     return next(found, None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pybase64
 
+from imagegate import failpoints
 from imagegate.domain import Candidate, Image, Output, ProviderImage, Reservation
 from imagegate.errors import BilledInvalid
 from imagegate.media import images, objects
@@ -56,6 +57,7 @@ async def deliver(
         sha256=prepared.sha256,
         format=prepared.probe.format,
     )
+    failpoints.reach(services.settings, "before_store")
     await services.store.put(name, prepared.data)
     return Image(
         object=name,

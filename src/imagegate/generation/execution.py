@@ -6,18 +6,29 @@ billed nothing.
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
 from time import monotonic
-from typing import Any
 
 import structlog
 
 from imagegate import failpoints
-from imagegate.domain import Attempt, Candidate, Image, Plan, ProviderCall, ProviderResult, Reservation
+from imagegate.catalogue.upstream_cost import image_cost_usd
+from imagegate.domain import (
+    Attempt,
+    Candidate,
+    Image,
+    Plan,
+    ProviderCall,
+    ProviderResult,
+    Reservation,
+    UpstreamJob,
+)
 from imagegate.errors import (
-    AllProvidersFailed,
     Ambiguous,
     AttemptFailed,
     BilledInvalid,
@@ -26,59 +37,19 @@ from imagegate.errors import (
     InvalidRequest,
     NotSent,
     RefusedUnbilled,
-    UpstreamTimeout,
+    SettlementPending,
 )
+from imagegate.generation import records
 from imagegate.generation.delivery import deliver
+from imagegate.generation.progress import Execution, add_usage
+from imagegate.journal.items import Accept
 from imagegate.services import Services
 
 log = structlog.get_logger()
 
 ATTEMPTS_A_CANDIDATE = 2
 LONGEST_WAIT_S = 5.0
-
-
-@dataclass(slots=True)
-class Execution:
-    """What came of it so far. `ended` counts images that nobody else may be asked for."""
-
-    images: list[Image] = field(default_factory=list)
-    attempts: list[Attempt] = field(default_factory=list)
-    errors: list[ImagegateError] = field(default_factory=list)
-    usage: dict[str, Any] = field(default_factory=dict)
-    ended: int = 0
-    served: Candidate | None = None
-    _idx: int = -1
-
-    def next_idx(self) -> int:
-        self._idx += 1
-        return self._idx
-
-    def failure(self, public_id: str) -> ImagegateError:
-        """Why there is no image: a refusal before a doubt, a doubt before the rest."""
-        for kind in (ContentRejected, Ambiguous, InvalidRequest):
-            for error in self.errors:
-                if isinstance(error, kind):
-                    return _told(error, public_id)
-        named = (
-            "; ".join(str(error) for error in self.errors) or "the deadline passed before one could be asked"
-        )
-        return AllProvidersFailed(
-            f"No provider made the image: {named}. Nothing was charged for {public_id}."
-        )
-
-    @property
-    def outcome(self) -> str:
-        """`lost` when nobody can have billed anything, so that the request may run again; else `final`."""
-        return "lost" if all(isinstance(e, NotSent | RefusedUnbilled) for e in self.errors) else "final"
-
-
-def _told(error: ImagegateError, public_id: str) -> ImagegateError:
-    if isinstance(error, Ambiguous):
-        return UpstreamTimeout(
-            f"It cannot be known whether an image was made: {error}. Nobody else was asked and nothing was charged "
-            f"for {public_id}."
-        )
-    return error
+ACCEPT_PATIENCE_S = 5.0
 
 
 async def execute(
@@ -154,20 +125,28 @@ async def _attempt(
     error: ImagegateError | None = None
     result, delivered, since = ProviderResult(()), 0, monotonic()
     try:
-        call = call_for(candidate, prompt, images, _left_s(reservation))
+        call = replace(
+            call_for(candidate, prompt, images, _left_s(reservation)),
+            poll_s=services.settings.poll_window_s,
+            accepted=partial(_accepted, services, reservation, run, started),
+        )
+        failpoints.reach(services.settings, "before_dispatch")
         result = await services.adapters[candidate.offering.provider].generate(call)
         failpoints.reach(services.settings, "after_answer")
-        delivered = await _deliver_all(services, reservation, candidate, result, run)
+        delivered = await deliver_all(services, reservation, candidate, result, run)
     except (AttemptFailed, ContentRejected, InvalidRequest) as failed:
         error = failed
     told = replace(
-        started,
+        run.attempts[started.seq],
         outcome="DELIVERED" if error is None else getattr(error, "outcome", "REJECTED"),
         images=delivered,
         ms=round((monotonic() - since) * 1000),
         detail=None if error is None else error.message[:500],
-        upstream_id=result.upstream_id or getattr(error, "upstream_id", None),
+        upstream_id=result.upstream_id
+        or getattr(error, "upstream_id", None)
+        or run.attempts[started.seq].upstream_id,
         cost_usd=result.cost_usd,
+        at_risk_usd=at_risk_usd(candidate, error, images),
     )
     run.attempts[started.seq] = told
     if error is not None:
@@ -175,7 +154,22 @@ async def _attempt(
     return error
 
 
-async def _deliver_all(
+async def _accepted(
+    services: Services, reservation: Reservation, run: Execution, started: Attempt, job: UpstreamJob
+) -> None:
+    """Keep the job's id before the first poll, so that a crash resumes. Polling goes on while the ledger is away."""
+    run.accepted = True
+    known = run.attempts[started.seq] = replace(started, upstream_id=job.id, upstream_url=job.url)
+    (row,) = records.attempt_rows([known])
+    who = reservation.principal
+    item = Accept(who.account_id, who.env, reservation.generation_id, reservation.epoch, row)
+    failpoints.reach(services.settings, "after_accept")
+    with suppress(SettlementPending):
+        await services.journal.change(item, patience_s=ACCEPT_PATIENCE_S)
+    failpoints.reach(services.settings, "after_accepted")
+
+
+async def deliver_all(
     services: Services, reservation: Reservation, candidate: Candidate, result: ProviderResult, run: Execution
 ) -> int:
     """Make every usable image durable; how many those are. Raises BilledInvalid when none of them is usable."""
@@ -192,6 +186,17 @@ async def _deliver_all(
         invalid = next((end for end in ends if isinstance(end, BilledInvalid)), None)
         raise invalid or BilledInvalid(candidate.offering.provider, "answered without an image")
     return len(usable)
+
+
+def at_risk_usd(candidate: Candidate, error: ImagegateError | None, images: int) -> Decimal | None:
+    """What the provider may have billed for an attempt without an image; None when it certainly did not."""
+    possible = isinstance(error, Ambiguous | BilledInvalid) or (
+        isinstance(error, RefusedUnbilled) and error.at_risk
+    )
+    if not possible:
+        return None
+    cost = image_cost_usd(candidate.offering, candidate.fit.size, candidate.fit.quality)
+    return None if cost is None else cost * images
 
 
 def call_for(candidate: Candidate, prompt: str, images: int, left_s: float) -> ProviderCall:
@@ -214,14 +219,3 @@ def call_for(candidate: Candidate, prompt: str, images: int, left_s: float) -> P
 def _record(seq: int, candidate: Candidate) -> Attempt:
     offering = candidate.offering
     return Attempt(seq, offering.provider, offering.upstream_model, "IN_FLIGHT", 0, datetime.now(UTC), 0)
-
-
-def add_usage(total: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Add whole numbers field by field, also one level down; other values are kept as they came first."""
-    for name, value in more.items():
-        if isinstance(value, Mapping):
-            add_usage(total.setdefault(name, {}), value)
-        elif isinstance(value, int) and not isinstance(value, bool):
-            total[name] = total.get(name, 0) + value
-        else:
-            total.setdefault(name, value)

@@ -1,44 +1,79 @@
-"""The line: plan, admit, open ══ the cut ══ execute, deliver, settle.
+"""The line: recall, plan, admit, open ══ the cut ══ execute, deliver, settle.
 
 Above the cut nothing is spent. From `open` on everything runs in a task that belongs to the process: a caller
 that leaves changes nothing once a provider was asked.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
 
 import structlog
+from pydantic_core import from_json
 
 from imagegate import failpoints
-from imagegate.domain import Generation, GenerationRequest, Plan, Principal, Reservation
-from imagegate.errors import CallerError, Conflict, ImagegateError, Interrupted, SettlementPending
-from imagegate.generation import admission, planning, records
-from imagegate.generation.execution import Execution, execute
+from imagegate.domain import Asked, Generation, GenerationRequest, Plan, Principal, Reservation
+from imagegate.errors import CallerError, GenerationPending, ImagegateError, Interrupted
+from imagegate.generation import admission, planning, recall, records
+from imagegate.generation.admission import Admission
+from imagegate.generation.execution import execute
+from imagegate.generation.listening import Listening
+from imagegate.generation.progress import Execution
+from imagegate.generation.settling import PATIENCE_S, capture, void
 from imagegate.ids import new_id, public_id
-from imagegate.journal.decisions import Existing, Open, Settle, Settled
+from imagegate.journal.items import Abandon, Doubt, Existing, Fenced, Open, Reopened
 from imagegate.services import Services
 
 log = structlog.get_logger()
 
-CallerGone = Callable[[], Awaitable[bool]]
-SETTLE_PATIENCE_S = 10.0
+
+@dataclass(slots=True)
+class Work:
+    """One request on its way down the line. `said`: the request as it is recorded."""
+
+    principal: Principal
+    request: GenerationRequest
+    asked: Asked
+    listener: Listening
+    said: Mapping[str, Any]
+    fingerprint: bytes
+    plan: Plan
+    admission: Admission
+    deadline: float
+    generation_id: UUID
+    run: Execution = field(default_factory=Execution)
+    reservation: Reservation | None = None
 
 
 async def generate(
-    services: Services, principal: Principal, request: GenerationRequest, caller_gone: CallerGone
+    services: Services, principal: Principal, request: GenerationRequest, asked: Asked, listener: Listening
 ) -> Generation:
-    """Make the images and pay for those that were made. Raises what `errors.py` draws."""
-    plan = estimate(services, principal, request)
-    admission.admit(services, request)
-    failpoints.reach(services.settings, "after_admission")
-    task = services.supervisor.start(_run(services, principal, request, plan, caller_gone))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if task.cancelled() and services.supervisor.abandoning:
-            raise Interrupted from None
-        raise
+    """Make the images and pay for those that were made; a request that is known already is told again.
+
+    Raises what `errors` draws.
+    """
+    said = records.request_json(request)
+    fingerprint = recall.fingerprint_of(principal, asked, said)
+    known = await recall.find(services, principal, asked, fingerprint)
+    failpoints.reach(services.settings, "after_recall")
+    if known is None:
+        plan = estimate(services, principal, request)
+        entered = await admission.enter(services, principal, request, plan)
+        listener.admitted(entered.taken)
+        failpoints.reach(services.settings, "after_admission")
+        deadline = asyncio.get_running_loop().time() + services.settings.deadline_s
+        places = (said, fingerprint, plan, entered, deadline, new_id())
+        work = Work(principal, request, asked, listener, *places)
+        made = await _listen(services, work, services.supervisor.start(_run(services, work)))
+        if isinstance(made, Generation):
+            return made
+        known = made
+    recall.check_same(known.fingerprint, fingerprint)
+    _mark_when_gone(services, principal, asked, listener, known.generation_id)
+    return await recall.retell(services, principal, asked, known)
 
 
 def estimate(services: Services, principal: Principal, request: GenerationRequest) -> Plan:
@@ -53,72 +88,129 @@ def estimate(services: Services, principal: Principal, request: GenerationReques
     )
 
 
-async def _run(
-    services: Services, principal: Principal, request: GenerationRequest, plan: Plan, caller_gone: CallerGone
-) -> Generation:
-    reservation = await reserve(services, principal, request, plan)
+def _mark_when_gone(
+    services: Services, principal: Principal, asked: Asked, listener: Listening, generation_id: UUID
+) -> None:
+    """A caller without a key that leaves before its answer: the next equal request adopts what it leaves."""
+    if asked.idempotency_key is not None:
+        return
+    item = Abandon(principal.account_id, principal.env, generation_id)
+
+    def mark() -> None:
+        services.supervisor.start(services.journal.change(item, patience_s=PATIENCE_S))
+
+    listener.when_gone(mark)
+
+
+async def _listen(
+    services: Services, work: Work, task: "asyncio.Task[Generation | Existing]"
+) -> Generation | Existing:
+    """Wait for the task, but not for ever where a provider still works after the deadline."""
+    loop = asyncio.get_running_loop()
+    try:
+        await asyncio.wait({task}, timeout=max(work.deadline - loop.time(), 0.0))
+        if not task.done() and work.run.accepted:
+            await _doubt(services, work, task)
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if task.cancelled() and services.supervisor.abandoning:
+            raise Interrupted from None
+        raise
+
+
+async def _doubt(services: Services, work: Work, task: "asyncio.Task[Any]") -> None:
+    """Raises GenerationPending, unless the generation has just ended."""
+    reservation = work.reservation
+    if reservation is None:
+        return
+    who = work.principal
+    item = Doubt(who.account_id, who.env, reservation.generation_id, reservation.epoch)
+    outcome = await services.journal.change(item, patience_s=PATIENCE_S)
+    if task.done() or isinstance(outcome, Fenced):
+        return
+    name = public_id("gen", reservation.generation_id)
+    raise GenerationPending(
+        f"A provider still works on {name}. Ask again shortly, or fetch it: GET /v1/images/generations/{name}"
+    )
+
+
+async def _run(services: Services, work: Work) -> Generation | Existing:
+    async with admission.inside(services, work.admission):
+        opened = await reserve(services, work)
+        if isinstance(opened, Existing):
+            return opened
+        work.reservation = opened
+        return await _owned(services, work, opened)
+
+
+async def _owned(services: Services, work: Work, reservation: Reservation) -> Generation:
+    """While it runs, this process is known to work on it."""
     services.status.running.add(reservation.generation_id)
     try:
-        return await _reserved(services, reservation, request, plan, caller_gone)
+        failpoints.reach(services.settings, "after_hold")
+        if await work.listener.is_gone():
+            raise await _cancel(services, reservation)
+        _mark_when_gone(services, work.principal, work.asked, work.listener, reservation.generation_id)
+        return await fulfil(services, work, reservation)
     finally:
         services.status.running.discard(reservation.generation_id)
+        who = reservation.principal
+        services.status.watch.end((who.account_id, who.env, reservation.generation_id))
 
 
-async def _reserved(
-    services: Services,
-    reservation: Reservation,
-    request: GenerationRequest,
-    plan: Plan,
-    caller_gone: CallerGone,
-) -> Generation:
-    failpoints.reach(services.settings, "after_hold")
-    if await caller_gone():
-        error = CallerError("The caller left before a provider was asked.")
-        error.status, error.code = 499, "cancelled"
-        await _void(services, reservation, "final", error, Execution())
-        raise error
-    return await fulfil(services, reservation, request, plan)
+async def _cancel(services: Services, reservation: Reservation) -> ImagegateError:
+    error = CallerError("The caller left before a provider was asked.")
+    error.status, error.code = 499, "cancelled"
+    await void(services, reservation, "final", error, Execution())
+    return error
 
 
-async def reserve(
-    services: Services, principal: Principal, request: GenerationRequest, plan: Plan
-) -> Reservation:
-    """Take the hold, in one commit. Raises InsufficientFunds, Unauthenticated, BillingUnavailable, Conflict."""
-    generation_id, now = new_id(), datetime.now(UTC)
-    said = records.request_json(request)
-    deadline = asyncio.get_running_loop().time() + services.settings.deadline_s
+async def reserve(services: Services, work: Work) -> Reservation | Existing:
+    """Take the hold, in one commit, or find the generation that this request means.
+
+    Raises InsufficientFunds, BudgetExceeded, Unauthenticated, BillingUnavailable.
+    """
+    who, asked = work.principal, work.asked
     wanted = Open(
-        principal.account_id,
-        principal.env,
-        generation_id,
-        principal.key_id,
-        plan.quote.hold_tokens,
-        row=records.open_row(services, principal, said, plan),
+        who.account_id,
+        who.env,
+        work.generation_id,
+        who.key_id,
+        work.plan.quote.hold_tokens,
+        idempotency_key=asked.idempotency_key,
+        fingerprint=work.fingerprint,
+        retry=asked.retry,
+        team=who.team,
+        app=who.app,
+        row=records.open_row(services, who, work.said, work.plan),
     )
+    failpoints.reach(services.settings, "before_open")
     outcome = await services.journal.open(wanted)
     if isinstance(outcome, Existing):
-        raise Conflict(
-            f"{public_id('gen', outcome.generation_id)} has this key.", code="idempotency_in_progress"
-        )
-    return Reservation(generation_id, 1, principal, plan.quote.hold_tokens, deadline, now, said)
+        return outcome
+    generation_id, epoch = work.generation_id, 1
+    if isinstance(outcome, Reopened):
+        generation_id, epoch = outcome.generation_id, outcome.epoch
+        pinned = records.quote_from(work.plan.model.id, from_json(outcome.quote))
+        work.plan = replace(work.plan, quote=pinned)
+    hold_tokens = work.plan.quote.hold_tokens
+    return Reservation(generation_id, epoch, who, hold_tokens, work.deadline, datetime.now(UTC), work.said)
 
 
-async def fulfil(
-    services: Services, reservation: Reservation, request: GenerationRequest, plan: Plan
-) -> Generation:
+async def fulfil(services: Services, work: Work, reservation: Reservation) -> Generation:
     """Ask, deliver and settle. A cancelled task writes nothing; every other failure voids the hold."""
-    run = Execution()
+    run = work.run
     try:
-        await execute(services, reservation, plan, request.prompt, run)
+        await execute(services, reservation, work.plan, work.request.prompt, run)
         if not run.images:
             raise run.failure(public_id("gen", reservation.generation_id))
     except Exception as raised:
         error = _first(raised)
         if not isinstance(error, ImagegateError):
             log.exception("line_bug", generation=str(reservation.generation_id))
-        await _void(services, reservation, run.outcome if run.errors else "final", error, run)
+        await void(services, reservation, run.outcome if run.errors else "final", error, run)
         raise error from None
-    return await _capture(services, reservation, plan, run)
+    return await capture(services, reservation, work.plan, run)
 
 
 def _first(error: Exception) -> Exception:
@@ -126,44 +218,3 @@ def _first(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-async def _capture(services: Services, reservation: Reservation, plan: Plan, run: Execution) -> Generation:
-    tokens = plan.quote.tokens_for(len(run.images))
-    who = reservation.principal
-    wanted = Settle(
-        who.account_id,
-        who.env,
-        reservation.generation_id,
-        reservation.epoch,
-        tokens=tokens,
-        price_version=plan.quote.price_version,
-        row=records.captured_row(plan, run),
-        images=records.image_rows(run.images, services.settings.keep_images_h),
-        attempts=records.attempt_rows(run.attempts),
-    )
-    failpoints.reach(services.settings, "before_settle")
-    outcome = await services.journal.settle(wanted, patience_s=SETTLE_PATIENCE_S)
-    failpoints.reach(services.settings, "after_settle")
-    if not isinstance(outcome, Settled):
-        raise SettlementPending(public_id("gen", reservation.generation_id))
-    charged = min(tokens, reservation.hold_tokens)
-    balance = outcome.available_tokens if outcome.available_tokens >= 0 else None
-    return records.completed(reservation, plan, run, charged, balance)
-
-
-async def _void(
-    services: Services, reservation: Reservation, outcome: str, error: Exception, run: Execution
-) -> None:
-    """Give the hold back. Raises SettlementPending when the ledger cannot be reached: then nothing is final."""
-    who = reservation.principal
-    wanted = Settle(
-        who.account_id,
-        who.env,
-        reservation.generation_id,
-        reservation.epoch,
-        outcome=outcome,
-        row=records.voided_row(error),
-        attempts=records.attempt_rows(run.attempts),
-    )
-    await services.journal.settle(wanted, patience_s=SETTLE_PATIENCE_S)

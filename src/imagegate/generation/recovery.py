@@ -1,13 +1,13 @@
-"""What a sweeper does with generations whose worker is gone: roll forward what was stored, void the rest.
+"""What a sweeper does with generations whose worker is gone.
 
-Any number of sweepers may run: each end is a compare-and-set in the journal, and the second one changes nothing.
+What a provider still works on is asked about further; what was stored is captured; the rest is voided as lost. Any
+number of sweepers may run: each end is a compare-and-set in the journal, and the second one changes nothing.
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from fractions import Fraction
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -15,10 +15,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy import text
 
-from imagegate.domain import Attempt, Image, Quote, Size
+from imagegate.domain import Attempt, Image, Quote
 from imagegate.errors import ImagegateError, NotFound
-from imagegate.generation import records
-from imagegate.journal.decisions import Settle, Settled
+from imagegate.generation import records, resuming
+from imagegate.ids import public_id
+from imagegate.journal.items import Settle, Settled
 from imagegate.media import images, objects
 from imagegate.media.formats import NotAnImage
 from imagegate.services import Services
@@ -31,13 +32,20 @@ PATIENCE_S = 10.0
 
 LOST = text(
     """
-    SELECT g.account_id, g.env, g.id, g.epoch, g.model, g.price_version, g.quote, g.worker_id,
-        w.id IS NULL AS unknown, w.lease_until, g.worker_id = :me AS own
+    SELECT g.account_id, g.env, g.id, g.key_id, g.epoch, g.model, g.price_version, g.quote, g.request, g.hold_tokens,
+        g.created_at, g.worker_id, w.id IS NULL AS unknown, w.lease_until, g.worker_id = :me AS own
     FROM generations g LEFT JOIN workers w ON w.id = g.worker_id
     WHERE g.state IN ('queued', 'running', 'in_doubt')
         AND (w.id IS NULL OR w.lease_until < now()
             OR (g.worker_id = :me AND g.created_at < now() - :own_age_s * interval '1 second'))
     ORDER BY g.id LIMIT :rows
+    """
+)
+
+TRIED = text(
+    """
+    SELECT * FROM attempts WHERE account_id = :account_id AND env = :env AND generation_id = :id AND epoch = :epoch
+    ORDER BY seq
     """
 )
 
@@ -61,7 +69,7 @@ class Deaths:
 
 
 async def sweep(services: Services, deaths: Deaths) -> int:
-    """End what nobody works on any more; returns how many generations that were."""
+    """End what nobody works on any more, or go on with it; returns how many generations that were."""
     columns = {"me": services.journal.worker_id, "own_age_s": OWN_AGE_S, "rows": BATCH_ROWS}
     async with services.engine.connect() as connection:
         rows = (await connection.execute(LOST, columns)).all()
@@ -77,34 +85,60 @@ async def sweep(services: Services, deaths: Deaths) -> int:
 
 
 async def recover(services: Services, row: Any) -> bool:
-    """Capture what the epoch has stored, else void as lost. False when somebody else was quicker."""
+    """Go on, capture what the epoch has stored, or void as lost. False when somebody else was quicker."""
+    owner = {"account_id": row.account_id, "env": row.env, "id": row.id, "epoch": row.epoch}
+    async with services.engine.connect() as connection:
+        tried = [records.attempt_from(t) for t in (await connection.execute(TRIED, owner)).all()]
     found = await stored_images(services, row)
-    quote = quote_from(row.model, row.quote)
-    common = (row.account_id, row.env, row.id, row.epoch)
-    if found:
-        wanted = Settle(
-            *common,
-            tokens=quote.tokens_for(len(found)),
-            price_version=row.price_version,
-            row=rescued_row(quote, len(found)),
-            images=records.image_rows(found, services.settings.keep_images_h),
-            attempts=records.attempt_rows([unknown_attempt(row, "DELIVERED", len(found))]),
-        )
-    else:
-        wanted = Settle(
-            *common,
-            outcome="lost",
-            row={"answer_status": 503, "answer_code": "worker_lost", "answer_message": LOST_MESSAGE},
-            attempts=records.attempt_rows([unknown_attempt(row, "AMBIGUOUS", 0)]),
-        )
+    accepted = [attempt for attempt in tried if attempt.outcome == "IN_FLIGHT" and attempt.upstream_id]
+    if accepted and await resuming.take(services, row, accepted, found):
+        return True
+    wanted = rescue(services, row, found, tried) if found else loss(services, row, tried)
     outcome = await services.journal.settle(wanted, patience_s=PATIENCE_S)
     won = isinstance(outcome, Settled)
     if won:
-        log.warning("generation_recovered", generation=str(row.id), images=len(found))
+        log.warning("generation_recovered", generation=public_id("gen", row.id), images=len(found))
     return won
 
 
+def rescue(services: Services, row: Any, found: Sequence[Image], tried: Sequence[Attempt]) -> Settle:
+    """Capture the images there are: they were paid for and they can be fetched."""
+    quote = records.quote_from(row.model, row.quote)
+    known = [replace(attempt, outcome="DELIVERED", images=len(found)) for attempt in tried]
+    return Settle(
+        row.account_id,
+        row.env,
+        row.id,
+        row.epoch,
+        tokens=quote.tokens_for(len(found)),
+        price_version=row.price_version,
+        row=rescued_row(quote, len(found)),
+        images=records.image_rows(found, services.settings.keep_images_h),
+        attempts=records.attempt_rows(known or [unknown_attempt(services, row, "DELIVERED", len(found))]),
+    )
+
+
 LOST_MESSAGE = "The gateway stopped while this was being made. Nothing was charged."
+
+
+def loss(services: Services, row: Any, tried: Sequence[Attempt]) -> Settle:
+    """Nothing is there. Whether a provider was asked died with the worker, so its cost is at risk."""
+    known = [
+        replace(attempt, outcome="AMBIGUOUS", detail=WORKER_GONE, at_risk_usd=at_risk(services, row))
+        for attempt in tried
+    ]
+    return Settle(
+        row.account_id,
+        row.env,
+        row.id,
+        row.epoch,
+        outcome="lost",
+        row={"answer_status": 503, "answer_code": "worker_lost", "answer_message": LOST_MESSAGE},
+        attempts=records.attempt_rows(known or [unknown_attempt(services, row, "AMBIGUOUS", 0)]),
+    )
+
+
+WORKER_GONE = "the worker was gone; a provider may have billed this"
 
 
 def rescued_row(quote: Quote, count: int) -> dict[str, Any]:
@@ -112,25 +146,17 @@ def rescued_row(quote: Quote, count: int) -> dict[str, Any]:
     return {"billed": billed, "result": {"recovered": True}, "answer_status": 200}
 
 
-def unknown_attempt(row: Any, outcome: str, count: int) -> Attempt:
+def unknown_attempt(services: Services, row: Any, outcome: str, count: int) -> Attempt:
     """Which provider was asked died with the worker; that it may have billed is kept."""
-    detail = "the worker was gone; a provider may have billed this"
-    return Attempt(0, "unknown", row.model, outcome, count, datetime.now(UTC), 0, detail=detail)
-
-
-def quote_from(model: str, stored: Mapping[str, Any]) -> Quote:
-    size = Size.parse(stored["size"])
-    if size is None:
-        raise ValueError(f"{stored['size']!r} is no size")
-    return Quote(
-        model=model,
-        price_version=stored["price_version"],
-        image_tokens=Fraction(stored["image_tokens"]),
-        n=stored["n"],
-        size=size,
-        quality=stored["quality"],
-        unit=stored["unit"],
+    risk = at_risk(services, row) if outcome == "AMBIGUOUS" else None
+    return Attempt(
+        0, "unknown", row.model, outcome, count, datetime.now(UTC), 0, detail=WORKER_GONE, at_risk_usd=risk
     )
+
+
+def at_risk(services: Services, row: Any) -> Any:
+    """USD: what the dearest offering of the model would have cost; None where no cost is known."""
+    return resuming.worst_cost(services, row)
 
 
 async def stored_images(services: Services, row: Any) -> list[Image]:

@@ -91,6 +91,8 @@ def attempt_json(attempt: Attempt) -> dict[str, Any]:
         "images": attempt.images,
         "ms": attempt.ms,
         "upstream_id": attempt.upstream_id,
+        "cost_usd": None if attempt.cost_usd is None else float(attempt.cost_usd),
+        "at_risk_usd": None if attempt.at_risk_usd is None else float(attempt.at_risk_usd),
         "detail": attempt.detail,
     }
 
@@ -111,6 +113,8 @@ def headers_for(generation: Generation) -> dict[str, str]:
     asked = int(generation.quote.get("n", 1))
     if len(generation.images) != asked:
         headers["x-images-requested"] = str(asked)
+    if generation.replayed:
+        headers["idempotent-replayed"] = "true"
     return headers
 
 

@@ -1,0 +1,28 @@
+"""Whoever waits for a generation: it may leave, and is told what the request took of its limits."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from imagegate.identity.limits import Taken
+
+
+class Listening(Protocol):
+    async def is_gone(self) -> bool: ...
+
+    def when_gone(self, act: Callable[[], None]) -> None:
+        """Call `act` once when the listener leaves before it has its whole answer; at once if it has left."""
+
+    def admitted(self, taken: Taken) -> None: ...
+
+
+class Patient:
+    """A listener that never leaves."""
+
+    async def is_gone(self) -> bool:
+        return False
+
+    def when_gone(self, act: Callable[[], None]) -> None:
+        return None
+
+    def admitted(self, taken: Taken) -> None:
+        return None

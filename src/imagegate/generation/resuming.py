@@ -1,0 +1,147 @@
+"""Goes on with work that a provider has accepted under an id of its own, after the worker that sent it is gone.
+
+It is asked about with the same credential, and never sent a second time.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import structlog
+
+from imagegate.catalogue.upstream_cost import image_cost_usd
+from imagegate.domain import (
+    Attempt,
+    Candidate,
+    Generation,
+    Image,
+    Plan,
+    Polled,
+    Principal,
+    Reservation,
+    UpstreamJob,
+)
+from imagegate.errors import AttemptFailed, ContentRejected, ImagegateError, InvalidRequest
+from imagegate.generation import planning, records
+from imagegate.generation.execution import call_for, deliver_all
+from imagegate.generation.progress import Execution
+from imagegate.generation.settling import PATIENCE_S, capture, void
+from imagegate.ids import public_id
+from imagegate.journal.items import Done, Take
+from imagegate.services import Services
+
+log = structlog.get_logger()
+
+
+async def take(services: Services, row: Any, accepted: Sequence[Attempt], found: Sequence[Image]) -> bool:
+    """Make the generation this worker's, one epoch later, and go on with it in a task. False: it cannot be."""
+    plan = plan_of(services, row)
+    jobs = [(attempt, candidate_of(services, plan, attempt)) for attempt in accepted] if plan else []
+    known = [(attempt, candidate) for attempt, candidate in jobs if candidate is not None]
+    if plan is None or not known:
+        return False
+    item = Take(row.account_id, row.env, row.id, row.epoch, services.journal.worker_id)
+    services.status.running.add(row.id)
+    outcome = await services.journal.change(item, patience_s=PATIENCE_S)
+    if not isinstance(outcome, Done):
+        services.status.running.discard(row.id)
+        return False
+    log.warning("generation_resumed", generation=public_id("gen", row.id), jobs=len(known))
+    services.supervisor.start(go_on(services, row, plan, known, found))
+    return True
+
+
+def plan_of(services: Services, row: Any) -> Plan | None:
+    """The plan as it would be made now, at the price that was pinned; None when the model is not served any more."""
+    try:
+        plan = planning.plan(
+            records.request_from(row.request),
+            row.env,
+            catalogue=services.catalogue,
+            prices=services.prices,
+            credentials=services.credentials,
+            default_model=services.settings.default_model,
+        )
+    except ImagegateError:
+        return None
+    return replace(plan, quote=records.quote_from(row.model, row.quote))
+
+
+def candidate_of(services: Services, plan: Plan | None, attempt: Attempt) -> Candidate | None:
+    """Who accepted the work, if it can still be asked with our credential."""
+    for candidate in plan.candidates if plan else ():
+        offering = candidate.offering
+        same = (offering.provider, offering.upstream_model) == (attempt.provider, attempt.upstream_model)
+        if same and isinstance(services.adapters[offering.provider], Polled):
+            return candidate
+    return None
+
+
+async def go_on(
+    services: Services,
+    row: Any,
+    plan: Plan,
+    jobs: Sequence[tuple[Attempt, Candidate]],
+    found: Sequence[Image],
+) -> Generation | None:
+    """Ask, deliver and settle, in the new epoch."""
+    principal = Principal(row.account_id, row.env, row.key_id)
+    deadline = asyncio.get_running_loop().time() + services.settings.poll_window_s
+    epoch = row.epoch + 1
+    reservation = Reservation(
+        row.id, epoch, principal, row.hold_tokens, deadline, row.created_at, row.request
+    )
+    run = Execution(images=list(found), accepted=True)
+    run.skip(len(found))
+    try:
+        await asyncio.gather(*(resume(services, reservation, plan, job, run) for job in jobs))
+        if run.images:
+            return await capture(services, reservation, plan, run)
+        error = run.failure(public_id("gen", row.id))
+        await void(services, reservation, "final", error, run)
+        return None
+    finally:
+        services.status.running.discard(row.id)
+        services.status.watch.end((row.account_id, row.env, row.id))
+
+
+async def resume(
+    services: Services,
+    reservation: Reservation,
+    plan: Plan,
+    job: tuple[Attempt, Candidate],
+    run: Execution,
+) -> None:
+    """One accepted job to its end. What goes wrong is in `run.errors`."""
+    attempt, candidate = job
+    seq = len(run.attempts)
+    run.attempts.append(replace(attempt, seq=seq, epoch=reservation.epoch))
+    upstream = UpstreamJob(attempt.upstream_id or "", attempt.upstream_url)
+    left_s = reservation.deadline - asyncio.get_running_loop().time()
+    call = replace(
+        call_for(candidate, str(reservation.said.get("prompt", "")), plan.quote.n, left_s),
+        poll_s=services.settings.poll_window_s,
+    )
+    adapter: Any = services.adapters[candidate.offering.provider]
+    outcome, delivered, detail = "DELIVERED", 0, None
+    try:
+        result = await adapter.resume(call, upstream)
+        delivered = await deliver_all(services, reservation, candidate, result, run)
+        run.served = candidate
+    except (AttemptFailed, ContentRejected, InvalidRequest) as error:
+        run.errors.append(error)
+        outcome, detail = getattr(error, "outcome", "REJECTED"), error.message[:500]
+    run.attempts[seq] = replace(run.attempts[seq], outcome=outcome, images=delivered, detail=detail)
+
+
+def worst_cost(services: Services, row: Any) -> Decimal | None:
+    """USD of the whole request at the dearest provider that could have been asked; None where no cost is known."""
+    plan = plan_of(services, row)
+    if plan is None:
+        return None
+    quote = plan.quote
+    costs = [image_cost_usd(c.offering, quote.size, quote.quality) for c in plan.candidates]
+    known = [cost for cost in costs if cost is not None]
+    return max(known) * quote.n if known else None

@@ -1,0 +1,54 @@
+"""How a generation ends: captured for the images that are stored, or voided."""
+
+from imagegate import failpoints
+from imagegate.domain import Generation, Plan, Reservation
+from imagegate.errors import SettlementPending
+from imagegate.generation import records
+from imagegate.generation.progress import Execution
+from imagegate.ids import public_id
+from imagegate.journal.items import Settle, Settled
+from imagegate.services import Services
+
+PATIENCE_S = 10.0
+
+
+async def capture(services: Services, reservation: Reservation, plan: Plan, run: Execution) -> Generation:
+    """Debit for the images there are. Raises SettlementPending: recovery rolls it forward."""
+    quote, who = plan.quote, reservation.principal
+    tokens = quote.tokens_for_usage(run.usage or None, len(run.images))
+    wanted = Settle(
+        who.account_id,
+        who.env,
+        reservation.generation_id,
+        reservation.epoch,
+        tokens=tokens,
+        price_version=quote.price_version,
+        row=records.captured_row(plan, run),
+        images=records.image_rows(run.images, services.settings.keep_images_h),
+        attempts=records.attempt_rows(run.attempts),
+    )
+    failpoints.reach(services.settings, "before_settle")
+    outcome = await services.journal.settle(wanted, patience_s=PATIENCE_S)
+    failpoints.reach(services.settings, "after_settle")
+    if not isinstance(outcome, Settled):
+        raise SettlementPending(public_id("gen", reservation.generation_id))
+    charged = min(tokens, reservation.hold_tokens)
+    balance = outcome.available_tokens if outcome.available_tokens >= 0 else None
+    return records.completed(reservation, plan, run, charged, balance)
+
+
+async def void(
+    services: Services, reservation: Reservation, outcome: str, error: Exception, run: Execution
+) -> None:
+    """Give the hold back. Raises SettlementPending when the ledger cannot be reached: then nothing is final."""
+    who = reservation.principal
+    wanted = Settle(
+        who.account_id,
+        who.env,
+        reservation.generation_id,
+        reservation.epoch,
+        outcome=outcome,
+        row=records.voided_row(error),
+        attempts=records.attempt_rows(run.attempts),
+    )
+    await services.journal.settle(wanted, patience_s=PATIENCE_S)
