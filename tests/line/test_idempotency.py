@@ -166,7 +166,7 @@ async def test_the_price_of_the_first_run_is_pinned(
         again = await ask(client, "pinned", model="dall-e-3", size="1024x1024", quality="standard")
     finally:
         async with services.engine.begin() as tx:
-            await prices.bump_version(tx)
+            await prices.bump_version(tx, "prices")
             note = prices.Note(reason="as it was", actor="tests")
             await prices.append(tx, {"openai/dall-e-3": before.terms}, note)
 

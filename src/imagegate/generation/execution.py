@@ -136,22 +136,28 @@ async def _attempt(
         delivered = await deliver_all(services, reservation, candidate, result, run)
     except (AttemptFailed, ContentRejected, InvalidRequest) as failed:
         error = failed
-    told = replace(
-        run.attempts[started.seq],
-        outcome="DELIVERED" if error is None else getattr(error, "outcome", "REJECTED"),
-        images=delivered,
-        ms=round((monotonic() - since) * 1000),
-        detail=None if error is None else error.message[:500],
-        upstream_id=result.upstream_id
-        or getattr(error, "upstream_id", None)
-        or run.attempts[started.seq].upstream_id,
-        cost_usd=result.cost_usd,
-        at_risk_usd=at_risk_usd(candidate, error, images),
-    )
+    ms = round((monotonic() - since) * 1000)
+    told = ended(run.attempts[started.seq], candidate, result, error, images)
+    told = replace(told, images=delivered, ms=ms)
     run.attempts[started.seq] = told
     if error is not None:
         log.info("attempt_failed", provider=told.provider, outcome=told.outcome, ms=told.ms)
     return error
+
+
+def ended(
+    attempt: Attempt, candidate: Candidate, result: ProviderResult, error: ImagegateError | None, images: int
+) -> Attempt:
+    """The attempt as it is recorded. images: how many were asked for."""
+    upstream_id = result.upstream_id or getattr(error, "upstream_id", None) or attempt.upstream_id
+    return replace(
+        attempt,
+        outcome="DELIVERED" if error is None else getattr(error, "outcome", "REJECTED"),
+        detail=None if error is None else error.message[:500],
+        upstream_id=upstream_id,
+        cost_usd=result.cost_usd,
+        at_risk_usd=at_risk_usd(candidate, error, images),
+    )
 
 
 async def _accepted(

@@ -15,7 +15,6 @@ from imagegate.catalogue.upstream_cost import image_cost_usd
 from imagegate.domain import (
     Attempt,
     Candidate,
-    Generation,
     Image,
     Plan,
     Polled,
@@ -85,7 +84,7 @@ async def go_on(
     plan: Plan,
     jobs: Sequence[tuple[Attempt, Candidate]],
     found: Sequence[Image],
-) -> Generation | None:
+) -> None:
     """Ask, deliver and settle, in the new epoch."""
     principal = Principal(row.account_id, row.env, row.key_id)
     deadline = asyncio.get_running_loop().time() + services.settings.poll_window_s
@@ -98,10 +97,13 @@ async def go_on(
     try:
         await asyncio.gather(*(resume(services, reservation, plan, job, run) for job in jobs))
         if run.images:
-            return await capture(services, reservation, plan, run)
+            await capture(services, reservation, plan, run)
+            return
         error = run.failure(public_id("gen", row.id))
         await void(services, reservation, "final", error, run)
-        return None
+    except Exception:
+        log.exception("resume_bug", generation=public_id("gen", row.id))  # the next sweep finds it again
+        raise
     finally:
         services.status.running.discard(row.id)
         services.status.watch.end((row.account_id, row.env, row.id))
