@@ -4,6 +4,7 @@ What a provider still works on is asked about further; what was stored is captur
 number of sweepers may run: each end is a compare-and-set in the journal, and the second one changes nothing.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,8 @@ from imagegate.services import Services
 
 log = structlog.get_logger()
 
-BATCH_ROWS = 500
+BATCH_ROWS = 1000
+AT_ONCE = 16
 OWN_AGE_S = 30.0
 PATIENCE_S = 10.0
 
@@ -73,15 +75,24 @@ async def sweep(services: Services, deaths: Deaths) -> int:
     columns = {"me": services.journal.worker_id, "own_age_s": OWN_AGE_S, "rows": BATCH_ROWS}
     async with services.engine.connect() as connection:
         rows = (await connection.execute(LOST, columns)).all()
-    ended = 0
-    for row in rows:
-        if row.own:
-            lost = row.id not in services.status.running
-        else:
-            lost = row.unknown or deaths.is_dead(row.worker_id, row.lease_until)
-        if lost:
-            ended += await recover(services, row)
-    return ended
+    lost = [row for row in rows if is_lost(services, deaths, row)]
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def one(row: Any) -> bool:
+        async with slots:
+            return await recover(services, row)
+
+    ends = await asyncio.gather(*(one(row) for row in lost), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+    return sum(1 for end in ends if end is True)
+
+
+def is_lost(services: Services, deaths: Deaths, row: Any) -> bool:
+    if row.own:
+        return row.id not in services.status.running
+    return bool(row.unknown or deaths.is_dead(row.worker_id, row.lease_until))
 
 
 async def recover(services: Services, row: Any) -> bool:

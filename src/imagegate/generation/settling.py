@@ -1,7 +1,11 @@
 """How a generation ends: captured for the images that are stored, or voided."""
 
+from collections.abc import Sequence
+
+from sqlalchemy import text
+
 from imagegate import failpoints
-from imagegate.domain import Generation, Plan, Reservation
+from imagegate.domain import Generation, Image, Plan, Reservation
 from imagegate.errors import SettlementPending
 from imagegate.generation import records
 from imagegate.generation.progress import Execution
@@ -31,6 +35,7 @@ async def capture(services: Services, reservation: Reservation, plan: Plan, run:
     outcome = await services.journal.settle(wanted, patience_s=PATIENCE_S)
     failpoints.reach(services.settings, "after_settle")
     if not isinstance(outcome, Settled):
+        await discard(services, reservation, run.images)
         raise SettlementPending(public_id("gen", reservation.generation_id))
     charged = min(tokens, reservation.hold_tokens)
     balance = outcome.available_tokens if outcome.available_tokens >= 0 else None
@@ -52,3 +57,19 @@ async def void(
         attempts=records.attempt_rows(run.attempts),
     )
     await services.journal.settle(wanted, patience_s=PATIENCE_S)
+
+
+USED = text(
+    "SELECT object FROM images WHERE account_id = :account_id AND env = :env AND object = ANY(:names)"
+)
+
+
+async def discard(services: Services, reservation: Reservation, made: Sequence[Image]) -> None:
+    """A worker that woke too late removes what it stored, but for what its generation was captured with."""
+    who, names = reservation.principal, [image.object for image in made]
+    owner = {"account_id": who.account_id, "env": who.env, "names": names}
+    async with services.engine.connect() as connection:
+        used = set((await connection.execute(USED, owner)).scalars())
+    for name in names:
+        if name not in used:
+            await services.store.delete(name)

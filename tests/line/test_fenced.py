@@ -1,0 +1,69 @@
+"""A worker that was taken for dead and wakes up: it changes nothing, and what it stored is used or removed."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from imagegate.generation import recovery, settling
+from imagegate.generation.recovery import Deaths
+from imagegate.services import Services
+from tests.conftest import LIVE_TOKENS, Account
+from tests.fake_provider import FakeProvider
+from tests.fake_verbs import Wait
+from tests.line.test_polled import COST, Serve, SlowProvider, another_worker, ask, until_state
+
+
+async def test_it_wakes_after_its_generation_was_voided(
+    services: Services, account: Account, engine: AsyncEngine, fake: FakeProvider, serve: Serve
+) -> None:
+    gate = asyncio.Event()
+    fake.then(Wait(gate))
+    async with another_worker(services, SlowProvider()) as late:
+        late = replace(late, adapters=services.adapters)
+        asking = asyncio.create_task(ask(account, await serve(late)))
+        await fake.arrived(1)
+        assert await recovery.sweep(services, Deaths(0)) == 1
+        gate.set()
+        answer = await asking
+        row = await until_state(engine, account, "voided")
+        stored = await services.store.list(f"{account.id.hex}/live/{row.id.hex}/")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "settlement_pending")
+    assert (row.outcome, stored) == ("lost", [])
+    assert await account.balance() == (LIVE_TOKENS, 0)
+
+
+async def test_it_wakes_after_what_it_stored_was_captured(
+    services: Services,
+    account: Account,
+    engine: AsyncEngine,
+    fake: FakeProvider,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stored, gate = asyncio.Event(), asyncio.Event()
+    settle = settling.capture
+
+    async def asleep(*args: Any) -> Any:
+        stored.set()
+        await gate.wait()
+        return await settle(*args)
+
+    monkeypatch.setattr("imagegate.generation.pipeline.capture", asleep)
+    async with another_worker(services, SlowProvider()) as late:
+        late = replace(late, adapters=services.adapters)
+        asking = asyncio.create_task(ask(account, await serve(late), "asleep"))
+        await stored.wait()
+        assert await recovery.sweep(services, Deaths(0)) == 1
+        gate.set()
+        answer = await asking
+        row = await until_state(engine, account, "captured")
+        again = await ask(account, await serve(late), "asleep")
+        kept = await services.store.list(f"{account.id.hex}/live/{row.id.hex}/")
+
+    assert answer.status_code == 503
+    assert (again.status_code, again.json()["metadata"]["charged_tokens"], len(kept)) == (200, COST, 1)
+    assert (len(fake.requests), await account.balance()) == (1, (LIVE_TOKENS - COST, 0))
