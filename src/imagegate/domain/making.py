@@ -1,10 +1,10 @@
 """From a reservation to a generation: what providers are asked, what they gave, what was made of it."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -27,8 +27,24 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamJob:
+    """Work that a provider has accepted under an id of its own, and where it can be asked about."""
+
+    id: str
+    url: str | None = None
+
+
+async def _nobody(job: UpstreamJob) -> None:
+    """Nobody keeps the job: a call outside the line."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderCall:
-    """One call to one provider, in our words. `fields` holds only what this offering takes."""
+    """One call to one provider, in our words. `fields` holds only what this offering takes.
+
+    deadline_s: the longest wait for an answer. poll_s: how long an accepted job may be asked about.
+    accepted: to be awaited with the job before the first poll, so that a crash resumes and never resubmits.
+    """
 
     upstream_model: str
     prompt: str
@@ -41,6 +57,8 @@ class ProviderCall:
     quality: str | None = None
     format: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    poll_s: float = 0.0
+    accepted: Callable[[UpstreamJob], Awaitable[None]] = _nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +66,7 @@ class ProviderImage:
     """One image as a provider gave it: exactly one of `data`, `b64` (standard or URL-safe) and `url`."""
 
     data: bytes | None = None
-    b64: str | bytes | None = None
+    b64: str | bytes | memoryview | None = None
     url: str | None = None
     revised_prompt: str | None = None
 
@@ -69,6 +87,13 @@ class Adapter(Protocol):
     async def generate(self, call: ProviderCall) -> ProviderResult: ...
 
 
+@runtime_checkable
+class Polled(Protocol):
+    """An adapter whose provider works under an id of its own: it can go on where another process stopped."""
+
+    async def resume(self, call: ProviderCall, job: UpstreamJob) -> ProviderResult: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One call to one provider, as it ended. `outcome` is an outcome class."""
@@ -84,6 +109,9 @@ class Attempt:
     upstream_id: str | None = None
     cost_usd: Decimal | None = None
     at_risk_usd: Decimal | None = None
+    epoch: int = 1
+    upstream_url: str | None = None
+    slot: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +124,7 @@ class Image:
     size: Size
     mime: str
     revised_prompt: str | None = None
-    b64: bytes | str | None = None
+    b64: bytes | memoryview | None = None
     reencoded: bool = False
     expires_at: datetime | None = None
 
@@ -120,6 +148,8 @@ class Generation:
     receipts: tuple[ParameterReceipt, ...] = ()
     error_code: str | None = None
     error_message: str | None = None
+    error_status: int | None = None
+    replayed: bool = False
 
     @property
     def public_id(self) -> str:

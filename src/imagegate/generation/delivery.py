@@ -25,7 +25,7 @@ class Unusable(Exception):
 @dataclass(frozen=True, slots=True)
 class Prepared:
     data: bytes
-    b64: str | bytes | None
+    b64: bytes | memoryview | None
     sha256: bytes
     probe: images.Probe
     reencoded: bool
@@ -59,6 +59,7 @@ async def deliver(
     )
     failpoints.reach(services.settings, "before_store")
     await services.store.put(name, prepared.data)
+    failpoints.reach(services.settings, "after_put")
     return Image(
         object=name,
         sha256=prepared.sha256,
@@ -113,13 +114,23 @@ def decoded(made: ProviderImage) -> bytes:
     if made.data is not None:
         return made.data
     try:
-        text = made.b64 or b""
-        raw = text.encode("ascii") if isinstance(text, str) else text
-        if b"-" in raw[:4096] or b"_" in raw[:4096]:
-            return pybase64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4))
+        raw = raw_b64(made)
+        if is_url_safe(raw):
+            return pybase64.urlsafe_b64decode(bytes(raw) + b"=" * (-len(raw) % 4))
         return pybase64.b64decode(raw, validate=True)
     except ValueError:
         raise Unusable("is broken base64") from None
+
+
+def raw_b64(made: ProviderImage) -> bytes | memoryview:
+    """Raises UnicodeEncodeError, a ValueError, for text that is not ASCII."""
+    b64 = made.b64 or b""
+    return b64.encode("ascii") if isinstance(b64, str) else b64
+
+
+def is_url_safe(raw: bytes | memoryview) -> bool:
+    first = bytes(raw[:4096])
+    return b"-" in first or b"_" in first
 
 
 def probed(data: bytes) -> images.Probe:
@@ -137,17 +148,21 @@ def needs_conversion(probe: images.Probe, output: Output) -> bool:
     )
 
 
-def reusable(made: ProviderImage) -> str | bytes | None:
+def reusable(made: ProviderImage) -> bytes | memoryview | None:
     """The provider's own base64, where it is in the standard alphabet and padded."""
-    b64 = made.b64
-    if not b64 or len(b64) % 4:
+    if not made.b64 or len(made.b64) % 4:
         return None
-    raw = b64[:4096].encode() if isinstance(b64, str) else b64[:4096]
-    return None if b"-" in raw or b"_" in raw else b64
+    raw = raw_b64(made)
+    return None if is_url_safe(raw) else raw
 
 
 def packed(
-    data: bytes, probe: images.Probe, b64: str | bytes | None, output: Output, *, reencoded: bool = False
+    data: bytes,
+    probe: images.Probe,
+    b64: bytes | memoryview | None,
+    output: Output,
+    *,
+    reencoded: bool = False,
 ) -> Prepared:
     if not output.b64:
         b64 = None

@@ -56,7 +56,7 @@ def read_answer(answer: Answer, call: ProviderCall) -> ProviderResult:
     images = tuple(
         ProviderImage(b64=b64, revised_prompt=wire.text_of(entry, "revised_prompt"))
         for entry in wire.read_entries(NAME, answer, body, complaint)
-        if (b64 := wire.text_of(entry, "b64_json"))
+        if (b64 := wire.b64_of(entry))
     )
     if not images:
         raise wire.no_image(NAME, answer)

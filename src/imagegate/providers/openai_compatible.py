@@ -76,14 +76,18 @@ def read_complaint(body: Any) -> wire.Complaint | None:
 def read_image(entry: dict[str, Any], call: ProviderCall) -> ProviderImage | None:
     """Base64, a data URL, or a link, which may lack the host; None when there is nothing of the kind."""
     revised = wire.text_of(entry, "revised_prompt")
-    b64, url = wire.text_of(entry, "b64_json"), wire.text_of(entry, "url")
-    given = b64 or url
-    if given and (match := DATA_URL.match(given[:256])):
-        return read_data_url(given, match, revised)
+    b64, url = wire.b64_of(entry), wire.text_of(entry, "url")
+    for given in (b64, url):
+        if given and (match := DATA_URL.match(text_from(given[:256]))):
+            return read_data_url(text_from(given), match, revised)
     if b64:
         return ProviderImage(b64=b64, revised_prompt=revised)
     link = absolute(endpoint(call), url) if url else None
     return ProviderImage(url=link, revised_prompt=revised) if link else None
+
+
+def text_from(given: str | memoryview) -> str:
+    return given if isinstance(given, str) else bytes(given).decode("latin-1")
 
 
 def read_data_url(text: str, match: re.Match[str], revised_prompt: str | None) -> ProviderImage | None:

@@ -21,6 +21,7 @@ from imagegate.errors import (
     RefusedUnbilled,
 )
 from imagegate.outbound import MAX_ANSWER_BYTES, Answer
+from imagegate.providers.openai_images import parse_answer
 
 MAX_IMAGE_BYTES = 32 * 1024 * 1024
 MODERATION_CODES = ("moderation_blocked", "content_policy_violation", "content_filter", "contentFilter")
@@ -48,9 +49,9 @@ def max_answer_bytes(call: ProviderCall) -> int:
 
 
 def parse_json(answer: Answer) -> Any:
-    """None when the body is not JSON."""
+    """None when the body is not JSON. Long base64 of a success is not copied: see `b64_of`."""
     try:
-        return answer.json()
+        return parse_answer(answer.body) if answer.status == 200 else answer.json()
     except ValueError:
         return None
 
@@ -138,6 +139,12 @@ def no_image(provider: str, answer: Answer) -> BilledInvalid:
 def text_of(entry: Mapping[str, Any], name: str) -> str | None:
     value = entry.get(name)
     return value if isinstance(value, str) and value else None
+
+
+def b64_of(entry: Mapping[str, Any]) -> str | memoryview | None:
+    """The image's base64: text, or a view into the answer's body where it is long."""
+    value = entry.get("b64_json")
+    return value if isinstance(value, str | memoryview) and value else None
 
 
 def usage_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:

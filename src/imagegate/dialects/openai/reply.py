@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from imagegate.domain import Attempt, Generation, Image
 from imagegate.settings import Settings
+from imagegate.web.parts import PartsResponse
 
 B64_ONLY = ("gpt-image", "chatgpt-image")
 
@@ -24,25 +25,23 @@ def wants(generation: Generation) -> tuple[bool, bool]:
 def generation_reply(generation: Generation, urls: Sequence[str], settings: Settings) -> Response:
     """The answer to a generation that has just been made. Megabytes of base64 are joined once, never parsed."""
     with_url, with_b64 = wants(generation)
-    parts: list[bytes] = [b'{"created":%d,"data":[' % int(generation.created_at.timestamp())]
+    parts: list[bytes | memoryview] = [b'{"created":%d,"data":[' % int(generation.created_at.timestamp())]
     for index, image in enumerate(generation.images):
         parts.append(b"," if index else b"")
         parts.extend(_item(image, urls[index] if with_url else None, with_b64))
     tail = to_json(described(generation, settings))
     parts += [b"],", tail[1:]]
-    return Response(b"".join(parts), media_type="application/json", headers=headers_for(generation))
+    return PartsResponse(parts, headers_for(generation))
 
 
-def _item(image: Image, url: str | None, with_b64: bool) -> list[bytes]:
+def _item(image: Image, url: str | None, with_b64: bool) -> list[bytes | memoryview]:
     rest: dict[str, Any] = {"url": url} if url else {}
     if image.revised_prompt:
         rest["revised_prompt"] = image.revised_prompt
     if not with_b64:
         return [to_json(rest)]
     b64 = image.b64 if image.b64 is not None else b""
-    tail = to_json(rest)[1:]
-    raw = b64.encode("ascii") if isinstance(b64, str) else b64
-    return [b'{"b64_json":"', raw, b'",' if rest else b'"', tail]
+    return [b'{"b64_json":"', b64, b'",' if rest else b'"', to_json(rest)[1:]]
 
 
 def described(generation: Generation, settings: Settings) -> dict[str, Any]:
