@@ -1,7 +1,8 @@
 """Prices in force: dated rows in the database, a book of them in memory.
 
 A price is appended as the next version and never changed. Every change counts up the `prices` version in the
-same transaction; that row is also the lock under which versions are numbered.
+same transaction; that row is also the lock under which versions are numbered. Of a model's rows the one that began
+last is in force, and of two that begin at one moment the higher version; only the database's clock is asked.
 """
 
 from collections.abc import Mapping
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import ColumnElement, DateTime, Row, Select, func, literal, select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -38,11 +40,34 @@ class Price:
     rate: Decimal | None
     valid_from: datetime
 
-    def quote(self, *, model: str, size: Size, quality: str | None, n: int) -> Quote:
+    def quote(self, *, model: str, size: Size, quality: str | None, n: int, input_images: int = 0) -> Quote:
         """The price of one request for `model`, which may be a retired one that this price stands in for."""
         if self.terms is None:
             raise Unpriced(no_price(model))
-        return quote(self.terms, model=model, price_version=self.version, size=size, quality=quality, n=n)
+        return quote(
+            self.terms,
+            model=model,
+            price_version=self.version,
+            size=size,
+            quality=quality,
+            n=n,
+            input_images=input_images,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is kept beside every price that is written.
+
+    rate: tokens per USD, where USD were converted. valid_from: None = at once; else a moment still to come.
+    """
+
+    reason: str
+    actor: str
+    source: str = "operator"
+    source_date: date | None = None
+    rate: Decimal | None = None
+    valid_from: datetime | None = None
 
 
 class PriceBook:
@@ -113,21 +138,46 @@ def decimal_from(number: Fraction | None) -> Decimal | None:
         return Decimal(number.numerator) / Decimal(number.denominator)
 
 
-async def load(connection: AsyncConnection) -> dict[str, Price]:
-    """The price of each model in force now by the database's clock.
+async def load(connection: AsyncConnection, at: datetime | None = None) -> dict[str, Price]:
+    """The price of each model in force now by the database's clock, or as it will be at a later moment.
 
     Read `read_versions` before this, never after: then a change between the two is noticed the next time.
     """
     # Not now(), when this transaction began: a price set since then is visible and must not look future.
-    in_force = prices.c.valid_from <= func.clock_timestamp()
-    newest_first = select(prices).where(in_force).order_by(prices.c.model, prices.c.version.desc())
-    rows = await connection.execute(newest_first.ext(distinct_on(prices.c.model)))
-    return {row.model: price_from(row) for row in rows}
+    statement = last_begun(prices.c.valid_from <= (at if at else func.clock_timestamp()))
+    return {row.model: price_from(row) for row in await connection.execute(statement)}
+
+
+def last_begun(condition: ColumnElement[bool]) -> Select[Any]:
+    """Of each model's rows that meet the condition the one in force."""
+    order = (prices.c.model, prices.c.valid_from.desc(), prices.c.version.desc())
+    return select(prices).where(condition).order_by(*order).ext(distinct_on(prices.c.model))
+
+
+async def load_coming(connection: AsyncConnection) -> list[Price]:
+    """The prices that are written and not yet in force, in the order of their beginning."""
+    coming = select(prices).where(prices.c.valid_from > func.clock_timestamp())
+    rows = await connection.execute(coming.order_by(prices.c.valid_from, prices.c.model, prices.c.version))
+    return [price_from(row) for row in rows]
+
+
+async def list_versions(connection: AsyncConnection, model: str, limit: int = 200) -> list[Price]:
+    """Every price the model ever had or is to have, the newest version first."""
+    statement = select(prices).where(prices.c.model == model).order_by(prices.c.version.desc()).limit(limit)
+    return [price_from(row) for row in await connection.execute(statement)]
 
 
 async def read_versions(connection: AsyncConnection) -> dict[str, int]:
-    """How often each configuration that processes hold in memory has changed."""
-    return {row.name: row.n for row in await connection.execute(select(versions))}
+    """How often each configuration that processes hold in memory has changed.
+
+    A price that was written for a later moment counts once when it is written, and again when its moment has come.
+    """
+    dated = prices.c.valid_from > prices.c.created_at
+    begun = prices.c.valid_from <= func.clock_timestamp()
+    came = select(func.count()).select_from(prices).where(dated, begun).scalar_subquery()
+    statement = select(versions.c.name, versions.c.n, came.label("came"))
+    rows = await connection.execute(statement)
+    return {row.name: row.n + row.came * (row.name == PRICES) for row in rows}
 
 
 async def bump_version(connection: AsyncConnection, name: str) -> int:
@@ -151,47 +201,67 @@ async def set_price(
     The caller owns the transaction; until it ends every other change of prices waits, so none is lost.
     """
     await bump_version(connection, PRICES)
-    latest = await find_latest(connection, model)
-    terms = with_price(latest.terms if latest else None, size, quality, tokens)
-    return await append(connection, model, latest, terms, reason, actor)
+    current = await find_in_force(connection, model)
+    terms = with_price(current.terms if current else None, size, quality, tokens)
+    return (await append(connection, {model: terms}, Note(reason, actor)))[0]
 
 
 async def end_price(connection: AsyncConnection, model: str, reason: str, actor: str) -> Price:
     """From now on the model has no price and cannot be bought. Raises OperatorError when it has none."""
     await bump_version(connection, PRICES)
-    latest = await find_latest(connection, model)
-    if latest is None or latest.terms is None:
-        raise OperatorError(
-            f"{model} has no price of its own that could end. `imagegate prices list` shows all."
-        )
-    return await append(connection, model, latest, None, reason, actor)
+    current = await find_in_force(connection, model)
+    if current is None or current.terms is None:
+        raise OperatorError(nothing_to_end(model))
+    return (await append(connection, {model: None}, Note(reason, actor)))[0]
 
 
-async def find_latest(connection: AsyncConnection, model: str) -> Price | None:
+def nothing_to_end(model: str) -> str:
+    return f"{model} has no price of its own that could end. `imagegate prices list` shows all."
+
+
+async def find_in_force(connection: AsyncConnection, model: str, at: datetime | None = None) -> Price | None:
+    """The model's own price now, or as it will be at a later moment. Ask after the lock, never in its statement."""
     # A statement of its own after the lock: its snapshot holds what the last holder of the lock committed.
-    statement = select(prices).where(prices.c.model == model).order_by(prices.c.version.desc()).limit(1)
-    row = (await connection.execute(statement)).one_or_none()
+    begun = prices.c.valid_from <= (at if at else func.clock_timestamp())
+    row = (await connection.execute(last_begun((prices.c.model == model) & begun))).one_or_none()
     return price_from(row) if row else None
 
 
-async def append(
-    connection: AsyncConnection,
-    model: str,
-    latest: Price | None,
-    terms: Terms | None,
-    reason: str,
-    actor: str,
-) -> Price:
-    row = {
-        "model": model,
-        "version": latest.version + 1 if latest else 1,
-        "terms": terms.to_json() if terms else None,
-        "source": "operator",
-        "reason": reason,
-        "actor": actor,
-    }
-    result = await connection.execute(insert(prices).values(row).returning(prices))
-    return price_from(result.one())
+async def append(connection: AsyncConnection, terms: Mapping[str, Terms | None], note: Note) -> list[Price]:
+    """Write the next version of each model's price; terms None: it ends. The caller holds the lock of `bump_version`.
+
+    Raises OperatorError when `note.valid_from` has passed already.
+    """
+    if note.valid_from is not None and not await is_to_come(connection, note.valid_from):
+        raise OperatorError("A price cannot begin in the past. Leave its moment out, and it begins at once.")
+    numbered = select(prices.c.model, func.max(prices.c.version).label("last")).group_by(prices.c.model)
+    rows = await connection.execute(numbered.where(prices.c.model.in_(list(terms))))
+    last = {row.model: row.last for row in rows}
+    begins = note.valid_from if note.valid_from else func.statement_timestamp()
+    written = []
+    for model, its_terms in terms.items():
+        row = {
+            "model": model,
+            "version": last.get(model, 0) + 1,
+            "terms": its_terms.to_json() if its_terms else None,
+            "source": note.source,
+            "source_date": note.source_date,
+            "reason": note.reason,
+            "actor": note.actor,
+            "rate": note.rate,
+            # One clock for both, so that only what is dated begins after it was written.
+            "valid_from": begins,
+            "created_at": func.statement_timestamp(),
+        }
+        result = await connection.execute(insert(prices).values(row).returning(prices))
+        written.append(price_from(result.one()))
+    return written
+
+
+async def is_to_come(connection: AsyncConnection, moment: datetime) -> bool:
+    """By the database's clock."""
+    asked = select(literal(moment, DateTime(timezone=True)) > func.clock_timestamp())
+    return bool((await connection.execute(asked)).scalar_one())
 
 
 def price_from(row: Row[tuple[object, ...]]) -> Price:

@@ -1,93 +1,43 @@
 """All arithmetic of prices: pure, in whole tokens and exact fractions, never in floats.
 
 A price table has cells by size and quality; either may be open. For sizes that no cell names there may be a
-rule by the megapixel (1,048,576 px). USD become tokens in one place, and only when prices are seeded.
+rule by the megapixel (1,048,576 px). Where a price goes by usage, what is looked up is the most it can cost.
+USD become tokens in one place: when prices are seeded, and when an operator takes a list of USD prices over.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil
 from typing import Any
 
 from imagegate.catalogue.entries import Entry
+from imagegate.catalogue.terms import MAX_TOKENS, MEGAPIXEL, Cell, PerMegapixel, PerToken, Terms
 from imagegate.domain import Offering, Quote, Size
 from imagegate.errors import InvalidRequest, OperatorError, Unpriced
 from imagegate.settings import Settings
 
-MEGAPIXEL = 1_048_576
-MAX_TOKENS = 10**12
-Cell = tuple[Size | None, str | None]
+__all__ = ["MAX_TOKENS", "MEGAPIXEL", "Cell", "PerMegapixel", "PerToken", "Terms"]
 
 
-@dataclass(frozen=True, slots=True)
-class PerMegapixel:
-    """The first megapixel, in full or in part, and each further one. `round_up_mp`: a begun one counts."""
+def quote(
+    terms: Terms,
+    *,
+    model: str,
+    price_version: int,
+    size: Size,
+    quality: str | None,
+    n: int,
+    input_images: int = 0,
+) -> Quote:
+    """The exact price of one request. Raises Unpriced; InvalidRequest for a size above the largest priced.
 
-    first_tokens: int
-    extra_tokens: int
-    round_up_mp: bool = False
-    minimum_tokens: int = 0
-
-    def tokens_for(self, size: Size) -> Fraction:
-        megapixels = Fraction(size.area_px, MEGAPIXEL)
-        if self.round_up_mp:
-            megapixels = Fraction(ceil(megapixels))
-        first, extra = min(megapixels, Fraction(1)), max(megapixels - 1, Fraction(0))
-        return max(self.first_tokens * first + self.extra_tokens * extra, Fraction(self.minimum_tokens))
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """A price table: tokens for one image. unit: what the price goes by, `image` or `megapixel`."""
-
-    cells: Mapping[Cell, int] = field(default_factory=dict)
-    per_megapixel: PerMegapixel | None = None
-    unit: str = "image"
-
-    def to_json(self) -> dict[str, Any]:
-        rule = self.per_megapixel
-        return {
-            "unit": self.unit,
-            "cells": [
-                {"size": str(size) if size else None, "quality": quality, "tokens": tokens}
-                for (size, quality), tokens in self.cells.items()
-            ],
-            "per_megapixel": {
-                "first_tokens": rule.first_tokens,
-                "extra_tokens": rule.extra_tokens,
-                "round_up_mp": rule.round_up_mp,
-                "minimum_tokens": rule.minimum_tokens,
-            }
-            if rule
-            else None,
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Terms":
-        rule = value.get("per_megapixel")
-        return cls(
-            cells={(parse_size(c["size"]), c["quality"]): c["tokens"] for c in value["cells"]},
-            per_megapixel=PerMegapixel(**rule) if rule else None,
-            unit=value["unit"],
-        )
-
-
-def parse_size(text: str | None) -> Size | None:
-    if text is None:
-        return None
-    size = Size.parse(text)
-    if size is None:
-        raise ValueError(f"{text!r} is not a size")
-    return size
-
-
-def quote(terms: Terms, *, model: str, price_version: int, size: Size, quality: str | None, n: int) -> Quote:
-    """The exact price of one request. Raises Unpriced; InvalidRequest for a size above the largest priced."""
-    tokens = find_tokens(terms, size, quality)
+    input_images: counted only where the price goes by usage.
+    """
+    tokens = find_tokens(terms, size, quality, input_images)
     if tokens is None:
-        listed = [s for s, _ in sized(terms, quality)]
+        listed = [s for s, _ in sized(cells_in(terms), quality)]
         if not listed:
             raise Unpriced(
                 f"{model} has no price for this quality, so it cannot be used. Nothing was charged."
@@ -97,6 +47,9 @@ def quote(terms: Terms, *, model: str, price_version: int, size: Size, quality: 
             f"{model} is priced up to {largest}; ask for a size of at most {largest.area_px} pixels.",
             param="size",
         )
+    usage = terms.per_token
+    if usage and input_images and not usage.input_image_bound:
+        raise Unpriced(f"{model} has no price for input images, so it cannot take any. Nothing was charged.")
     return Quote(
         model=model,
         price_version=price_version,
@@ -105,25 +58,40 @@ def quote(terms: Terms, *, model: str, price_version: int, size: Size, quality: 
         size=size,
         quality=quality,
         unit=terms.unit,
+        rates=usage.rates if usage else None,
     )
 
 
-def find_tokens(terms: Terms, size: Size, quality: str | None) -> Fraction | None:
+def find_tokens(terms: Terms, size: Size, quality: str | None, input_images: int = 0) -> Fraction | None:
+    """One image's price; by usage, the most it can cost. None: it has none."""
+    if terms.per_token:
+        bound = find_cell(terms.per_token.bounds, None, size, quality)
+        return None if bound is None else terms.per_token.worst(int(bound), input_images)
+    return find_cell(terms.cells, terms.per_megapixel, size, quality)
+
+
+def find_cell(
+    cells: Mapping[Cell, int], rule: PerMegapixel | None, size: Size, quality: str | None
+) -> Fraction | None:
     """The cell that fits best, else the megapixel rule, else the smallest listed size large enough."""
     for cell in ((size, quality), (size, None), (None, quality), (None, None)):
-        if cell in terms.cells:
-            return Fraction(terms.cells[cell])
-    if terms.per_megapixel:
-        return terms.per_megapixel.tokens_for(size)
+        if cell in cells:
+            return Fraction(cells[cell])
+    if rule:
+        return rule.tokens_for(size)
     # Of two sizes of one area the dearer counts: never below what it may cost.
-    covering = [(s.area_px, -tokens) for s, tokens in sized(terms, quality) if s.area_px >= size.area_px]
+    covering = [(s.area_px, -tokens) for s, tokens in sized(cells, quality) if s.area_px >= size.area_px]
     return Fraction(-min(covering)[1]) if covering else None
 
 
-def sized(terms: Terms, quality: str | None) -> Iterator[tuple[Size, int]]:
+def cells_in(terms: Terms) -> Mapping[Cell, int]:
+    return terms.per_token.bounds if terms.per_token else terms.cells
+
+
+def sized(cells: Mapping[Cell, int], quality: str | None) -> Iterator[tuple[Size, int]]:
     """The sizes listed for a quality; a price for just this quality goes before one for all."""
-    for (size, its_quality), tokens in terms.cells.items():
-        if size and (its_quality == quality or (its_quality is None and (size, quality) not in terms.cells)):
+    for (size, its_quality), tokens in cells.items():
+        if size and (its_quality == quality or (its_quality is None and (size, quality) not in cells)):
             yield size, tokens
 
 
@@ -131,12 +99,18 @@ def with_price(terms: Terms | None, size: Size | None, quality: str | None, toke
     """A copy with one price set. Neither size nor quality: one price for every picture.
 
     A price for a size alone replaces that size at every quality, and one for a quality alone that quality at
-    every size: the cells that would hide it go. Raises OperatorError when tokens are out of range.
+    every size: the cells that would hide it go. Raises OperatorError when tokens are out of range, and where the
+    price goes by usage.
     """
     if isinstance(tokens, bool) or not 0 <= tokens <= MAX_TOKENS:
         raise OperatorError(f"A price is a whole number of tokens from 0 to {MAX_TOKENS}.")
     if terms is None or (size is None and quality is None):
         return Terms({(size, quality): tokens})
+    if terms.per_token:
+        raise OperatorError(
+            "This model's price goes by usage. Set one price for every picture first (without size and quality), "
+            "or change its rates: imagegate prices set-usage"
+        )
     kept = {
         (s, q): price
         for (s, q), price in terms.cells.items()
@@ -145,7 +119,7 @@ def with_price(terms: Terms | None, size: Size | None, quality: str | None, toke
     return Terms({**kept, (size, quality): tokens}, terms.per_megapixel, terms.unit)
 
 
-def tokens_from_usd(usd: Decimal, settings: Settings) -> int:
+def tokens_from_usd(usd: Decimal | Fraction, settings: Settings) -> int:
     """USD to whole tokens, rounded up: × rate × (1 + markup) × tokens per unit of the currency."""
     return ceil(Fraction(usd) * tokens_per_usd(settings))
 
@@ -153,6 +127,22 @@ def tokens_from_usd(usd: Decimal, settings: Settings) -> int:
 def tokens_per_usd(settings: Settings) -> Fraction:
     rate = Fraction(settings.currency_per_usd) if settings.currency_per_usd else Fraction(1)
     return rate * (1 + Fraction(settings.markup_percent) / 100) * settings.tokens_per_currency_unit
+
+
+def usd_per_token(settings: Settings) -> Fraction:
+    """What one token is worth, without the markup."""
+    rate = Fraction(settings.currency_per_usd) if settings.currency_per_usd else Fraction(1)
+    return 1 / (rate * settings.tokens_per_currency_unit)
+
+
+def explain_conversion(settings: Settings) -> str:
+    """How USD become tokens here, for reading."""
+    exact = tokens_per_usd(settings)
+    whole = f"{exact.numerator:,}" + ("" if exact.denominator == 1 else f"/{exact.denominator:,}")
+    return (
+        f"1 USD = {settings.currency_per_usd or 1} {settings.currency}, markup {settings.markup_percent} %, "
+        f"{settings.tokens_per_currency_unit:,} tokens per {settings.currency}: {whole} tokens, each price rounded up"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,7 @@ class OfferingRecord(Record):
     formats: tuple[str, ...] = ()
     features: dict[str, Any] = {}
     passes: frozenset[str] = frozenset()
+    reports_usage: bool = False
     cost: CostRecord | None = None
 
     def to_offering(self) -> Offering:
@@ -133,6 +134,7 @@ class OfferingRecord(Record):
             formats=self.formats,
             features=self.features,
             passes=self.passes,
+            reports_usage=self.reports_usage,
             cost=self.cost.model_dump(exclude_none=True) if self.cost else None,
             sells_as=frozenset({self.provider}),
         )

@@ -1,9 +1,11 @@
 """The nouns, frozen, in the order they appear on the line."""
 
 from imagegate.domain.asking import (
+    Asked,
     GenerationRequest,
     ParameterReceipt,
     Principal,
+    RateLimits,
     Size,
 )
 from imagegate.domain.making import (
@@ -11,10 +13,12 @@ from imagegate.domain.making import (
     Attempt,
     Generation,
     Image,
+    Polled,
     ProviderCall,
     ProviderImage,
     ProviderResult,
     Reservation,
+    UpstreamJob,
 )
 from imagegate.domain.offering import (
     Candidate,
@@ -26,10 +30,13 @@ from imagegate.domain.offering import (
     Plan,
     Quote,
     SizeRule,
+    UsageRates,
+    count_usage,
 )
 
 __all__ = [
     "Adapter",
+    "Asked",
     "Attempt",
     "Candidate",
     "Credential",
@@ -42,12 +49,17 @@ __all__ = [
     "Output",
     "ParameterReceipt",
     "Plan",
+    "Polled",
     "Principal",
     "ProviderCall",
     "ProviderImage",
     "ProviderResult",
     "Quote",
+    "RateLimits",
     "Reservation",
     "Size",
     "SizeRule",
+    "UpstreamJob",
+    "UsageRates",
+    "count_usage",
 ]

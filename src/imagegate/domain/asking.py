@@ -49,8 +49,24 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimits:
+    """How often an `account` or a `key` may ask, how many images a minute, how many generations at once.
+
+    None = no limit.
+    """
+
+    scope: str
+    requests_per_min: int | None = None
+    images_per_min: int | None = None
+    concurrent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: the account and environment that pay, the key that was shown, and its labels."""
+    """Who asks: the account and environment that pay, the key that was shown, and its labels.
+
+    limits: those of the account and of the key that limit something; both hold.
+    """
 
     account_id: UUID
     env: str
@@ -58,6 +74,19 @@ class Principal:
     team: str | None = None
     app: str | None = None
     environment: str | None = None
+    limits: tuple[RateLimits, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a request arrived: by what a repetition of it is recognised.
+
+    retry: how often the caller's library says it has tried before.
+    """
+
+    route: str
+    idempotency_key: str | None = None
+    retry: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 from pydantic import SecretStr
@@ -45,6 +46,8 @@ class Offering:
     features: Mapping[str, Any] = field(default_factory=dict)
     passes: frozenset[str] = frozenset()
     cost: Mapping[str, Any] | None = None
+    reports_usage: bool = False
+    """Every answer counts the provider's own tokens, as `count_usage` reads them."""
     sells_as: frozenset[str] = frozenset()
     """Providers whose name forces this offering; a sandbox standing in for others carries theirs too."""
 
@@ -73,8 +76,23 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageRates:
+    """Tokens for a million of the provider's own tokens: of text and of images read, and of what is drawn."""
+
+    text_in: int
+    image_in: int
+    output: int
+
+    def tokens_for(self, text: int, image: int, output: int) -> Fraction:
+        return Fraction(self.text_in * text + self.image_in * image + self.output * output, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
-    """A price for one request: the pinned version and the exact tokens of one image."""
+    """A price for one request: the pinned version and the exact tokens of one image.
+
+    rates: only where the price goes by usage (unit `token`); `image_tokens` is then the most one image can cost.
+    """
 
     model: str
     price_version: int
@@ -83,6 +101,7 @@ class Quote:
     size: Size
     quality: str | None
     unit: str = "image"
+    rates: UsageRates | None = None
 
     @property
     def hold_tokens(self) -> int:
@@ -92,6 +111,38 @@ class Quote:
     def tokens_for(self, images: int) -> int:
         """Tokens for `images` delivered images, rounded up once per generation, never per image."""
         return -(-self.image_tokens.numerator * images // self.image_tokens.denominator)
+
+    def tokens_for_usage(self, usage: Mapping[str, Any] | None, images: int) -> int:
+        """Tokens for what the provider counted, rounded up once per generation. They may exceed the hold.
+
+        usage: the counts of all calls together. Without an image nothing is owed. A price that does not go by
+        usage, and an answer without readable counts, cost what `tokens_for` says.
+        """
+        counted = count_usage(usage) if self.rates else None
+        if self.rates is None or counted is None or images == 0:
+            return self.tokens_for(images)
+        return ceil(self.rates.tokens_for(*counted))
+
+
+def count_usage(usage: Mapping[str, Any] | None) -> tuple[int, int, int] | None:
+    """The provider's tokens of text read, of images read and of what was drawn; None when they are not told.
+
+    usage: `input_tokens`, `output_tokens`, and `input_tokens_details` with `text_tokens` and `image_tokens`. What the
+    details leave out of `input_tokens` counts as text.
+    """
+    if usage is None:
+        return None
+    details = usage.get("input_tokens_details")
+    image = a_count(details.get("image_tokens", 0)) if isinstance(details, Mapping) else 0
+    read, output = a_count(usage.get("input_tokens")), a_count(usage.get("output_tokens"))
+    if read is None or image is None or output is None or image > read:
+        return None
+    return read - image, image, output
+
+
+def a_count(value: object) -> int | None:
+    """What a provider says is believed only when it can be a count."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 @dataclass(frozen=True, slots=True)
