@@ -66,10 +66,16 @@ def become(wanted: dict[str, Any]) -> None:
 
 
 def serve_forks() -> None:
-    import imagegate.admin.operations
+    import imagegate.admin.accounts
+    import imagegate.admin.allowances
+    import imagegate.admin.audit
+    import imagegate.admin.limits
+    import imagegate.admin.operators
+    import imagegate.admin.prices
+    import imagegate.admin.wallets
     import imagegate.cli.gateway
     import imagegate.cli.logs
-    import imagegate.ledger.verify
+    import imagegate.ledger.proof
     import imagegate.registry
     import imagegate.services  # noqa: F401
 

@@ -28,7 +28,7 @@ def test_a_name_is_taken_once(shell: Shell) -> None:
 
     error = shell.refused("accounts", "create", "grace")
 
-    assert error["code"] == "invalid_value"
+    assert error["code"] == "account_exists"
     assert "imagegate accounts list" in error["message"]
 
 
@@ -68,3 +68,35 @@ def test_a_key_needs_an_account_and_the_error_says_how_to_make_one(shell: Shell)
 
     assert (said.code, said.out) == (1, "")
     assert "imagegate accounts create 'nobody'" in said.err
+
+
+def test_a_key_is_rotated_and_the_audit_log_tells_of_every_step(shell: Shell) -> None:
+    account = shell.json("accounts", "create", "hedy", "--reason", "a new customer")
+    old = shell.json("keys", "create", "--account", "hedy", "--env", "test", "--app", "radio")
+
+    new = shell.json("keys", "rotate", old["id"], "--overlap", "90m", "--reason", "once a year")
+
+    assert (new["app"], new["rotated_from"], new["key"] != old["key"]) == ("radio", old["id"], True)
+    left = datetime.fromisoformat(new["replaces"]["expires_at"]) - datetime.now(UTC)
+    assert timedelta(minutes=88) < left <= timedelta(minutes=90)
+    shell.json("keys", "revoke", old["id"])
+    shell.json("accounts", "close", "hedy", "--reason", "they left")
+    (listed,) = [a for a in shell.json("accounts", "list")["accounts"] if a["name"] == "hedy"]
+    assert listed["closed_at"] is not None
+    said = shell.run("audit", "list", "--account", "hedy", "--json")
+    assert [(entry["action"], entry["target"], entry["reason"]) for entry in said.json["entries"]] == [
+        ("accounts.close", account["id"], "they left"),
+        ("keys.revoke", old["id"], "by command line"),
+        ("keys.rotate", new["id"], "once a year"),
+        ("keys.create", old["id"], "by command line"),
+        ("accounts.create", account["id"], "a new customer"),
+    ]
+    assert old["key"] not in said.out
+    assert new["key"] not in said.out
+
+
+def test_what_is_no_time_is_wrong_use(shell: Shell) -> None:
+    said = shell.run("keys", "rotate", "key_0", "--overlap", "soon", "--reason", "a test")
+
+    assert said.code == 2
+    assert shell.run("audit", "list", "--since", "yesterday").code == 2

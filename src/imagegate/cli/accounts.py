@@ -5,24 +5,27 @@ from typing import Annotated
 import typer
 
 from imagegate.cli.desk import Desk, run
-from imagegate.cli.options import Json, actor
+from imagegate.cli.options import Json, Reason, ReasonOrNone, actor
 
-app = typer.Typer(name="accounts", help="Accounts: make one, list them.", no_args_is_help=True)
+app = typer.Typer(name="accounts", help="Accounts: make one, list them, close one.", no_args_is_help=True)
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="A name of its own, 1 to 200 characters.")], json: Json = False
+    name: Annotated[str, typer.Argument(help="A name of its own, 1 to 200 characters.")],
+    reason: ReasonOrNone = "by command line",
+    json: Json = False,
 ) -> None:
     """Open an account with an empty live wallet and a test wallet that holds its grant."""
-    from imagegate.admin import operations
+    from imagegate.admin import accounts
+    from imagegate.identity.audit import Actor
 
     async def work(desk: Desk) -> None:
         async with desk.registry() as registry, registry.engine.begin() as tx:
-            account = await operations.open_account(tx, registry.settings, name, actor())
+            account = await accounts.open_account(tx, registry.settings, name, Actor(actor(), reason))
         granted = registry.settings.test_wallet_tokens
         desk.answer(
-            account.to_json(),
+            accounts.account_json(account),
             f"Account {name!r} is open. Its test wallet holds {granted:,} tokens, its live wallet none.\n"
             f"Next: imagegate keys create --account {name!r} --env test",
         )
@@ -33,13 +36,33 @@ def create(
 @app.command("list")
 def list_(json: Json = False) -> None:
     """List the accounts, oldest first."""
-    from imagegate.admin import operations
+    from imagegate.admin import accounts
 
     async def work(desk: Desk) -> None:
         async with desk.registry() as registry, registry.engine.connect() as connection:
-            listed = [account.to_json() for account in await operations.list_accounts(connection)]
-        rows = [(a["name"], a["id"], a["created_at"]) for a in listed]
+            found = await accounts.list_accounts(connection)
+        listed = [accounts.account_json(account) for account in found]
+        rows = [(a["name"], a["id"], a["created_at"], a["closed_at"] or "") for a in listed]
         empty = "There is no account yet. Make one: imagegate accounts create NAME"
-        desk.answer_table({"accounts": listed}, ("name", "id", "created"), rows, empty)
+        desk.answer_table({"accounts": listed}, ("name", "id", "created", "closed"), rows, empty)
+
+    run(work, json=json)
+
+
+@app.command()
+def close(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The account's name, or its acc_… id.")],
+    reason: Reason,
+    json: Json = False,
+) -> None:
+    """Close an account for good. From now on its keys spend nothing; what is being made is finished and paid."""
+    from imagegate.admin import accounts
+    from imagegate.identity.audit import Actor
+
+    async def work(desk: Desk) -> None:
+        async with desk.registry() as registry, registry.engine.begin() as tx:
+            done = await accounts.close_account(tx, name, Actor(actor(), reason))
+        text = "was closed before" if done.again else "is closed"
+        desk.answer(accounts.account_json(done.account), f"Account {done.account.name!r} {text}.")
 
     run(work, json=json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imagegate.cli.desk import Desk, run
-from imagegate.cli.options import Json
+from imagegate.cli.options import Json, actor
 from imagegate.cli.serve import PortOption
 from imagegate.errors import OperatorError
 
@@ -80,9 +80,10 @@ def claim(port: int, leave: bool) -> "socket.socket":
 
 async def demo_key(services: "Services") -> str:
     """The key kept from last time, if it still is the demo account's; else a new one."""
-    from imagegate.admin import operations
+    from imagegate.admin import keys
     from imagegate.cli.image import ensure_account
     from imagegate.errors import Unauthenticated
+    from imagegate.identity.audit import Actor
     from imagegate.identity.keys import Labels, get_account
 
     await ensure_account(services, ACCOUNT)
@@ -96,8 +97,8 @@ async def demo_key(services: "Services") -> str:
                 return kept
         except Unauthenticated:
             pass
-        pepper = services.keyring.key_pepper
-        made = await operations.create_key(tx, pepper, ACCOUNT, "test", Labels(app=ACCOUNT), None)
+        pepper, by = services.keyring.key_pepper, Actor(actor(), "the key of `imagegate demo`")
+        made = await keys.create_key(tx, pepper, ACCOUNT, "test", Labels(app=ACCOUNT), None, by)
     keep(file, made.plain or "")
     return made.plain or ""
 

@@ -1,13 +1,34 @@
 """`imagegate keys`: what callers show."""
 
+import re
 from typing import Annotated
 
 import typer
 
 from imagegate.cli.desk import Desk, run
-from imagegate.cli.options import AccountName, AnyAccountName, Env, Expires, Json, read_expiry
+from imagegate.cli.options import (
+    AccountName,
+    AnyAccountName,
+    Env,
+    Expires,
+    Json,
+    Reason,
+    ReasonOrNone,
+    actor,
+    read_expiry,
+)
 
-app = typer.Typer(name="keys", help="API keys: make, list, revoke.", no_args_is_help=True)
+app = typer.Typer(name="keys", help="API keys: make, list, rotate, revoke.", no_args_is_help=True)
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="key_… as `keys list` shows it.")]
+
+
+def an_overlap(text: str) -> str:
+    if re.fullmatch(r"\d{1,7}[smhd]", text) is None:
+        raise typer.BadParameter(f"{text!r} is no time: write it as 90s, 30m, 24h or 7d.")
+    return text
 
 
 @app.command()
@@ -18,17 +39,19 @@ def create(
     app_: Annotated[str | None, typer.Option("--app", help="Label: what.")] = None,
     environment: Annotated[str | None, typer.Option(help="Label: where.")] = None,
     expires: Expires = None,
+    reason: ReasonOrNone = "by command line",
     json: Json = False,
 ) -> None:
     """Make a key and show it, once."""
-    from imagegate.admin import operations
+    from imagegate.admin import keys
+    from imagegate.identity.audit import Actor
     from imagegate.identity.keys import Labels
 
     async def work(desk: Desk) -> None:
-        labels = Labels(team, app_, environment)
+        labels, by = Labels(team, app_, environment), Actor(actor(), reason)
         until = read_expiry(expires) if expires else None
         async with desk.registry() as registry, registry.engine.begin() as tx:
-            key = await operations.create_key(tx, registry.keyring.key_pepper, account, env, labels, until)
+            key = await keys.create_key(tx, registry.keyring.key_pepper, account, env, labels, until, by)
         made = key.to_json()
         ends = f", good until {made['expires_at']}" if until else ""
         desk.answer(
@@ -41,11 +64,11 @@ def create(
 @app.command("list")
 def list_(account: AnyAccountName = None, json: Json = False) -> None:
     """List the keys, oldest first; of each only its last four characters are known."""
-    from imagegate.admin import operations
+    from imagegate.admin import keys
 
     async def work(desk: Desk) -> None:
         async with desk.registry() as registry, registry.engine.connect() as connection:
-            listed = [key.to_json() for key in await operations.list_keys(connection, account)]
+            listed = [key.to_json() for key in await keys.list_keys(connection, account)]
         rows = [
             (
                 key["id"],
@@ -66,17 +89,49 @@ def list_(account: AnyAccountName = None, json: Json = False) -> None:
 
 
 @app.command()
-def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="key_… as `keys list` shows it.")],
+def rotate(
+    key_id: KeyId,
+    reason: Reason,
+    overlap: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", callback=an_overlap, help="How long the old key stays valid: 90s, 24h, 7d."
+        ),
+    ] = "24h",
+    expires: Expires = None,
     json: Json = False,
 ) -> None:
+    """Make a key in another's place and show it, once. It has the old one's labels and limits."""
+    from imagegate.admin import keys
+    from imagegate.identity.audit import Actor
+
+    async def work(desk: Desk) -> None:
+        overlap_s = int(overlap[:-1]) * SECONDS[overlap[-1]]
+        until, by = read_expiry(expires) if expires else None, Actor(actor(), reason)
+        async with desk.registry() as registry, registry.engine.begin() as tx:
+            pepper = registry.keyring.key_pepper
+            new, old = await keys.rotate_key(tx, pepper, key_id, overlap_s, until, by)
+        made, ended = new.to_json(), old.to_json()
+        desk.answer(
+            made | {"replaces": ended},
+            f"{new.plain}\n\n{made['id']} ({new.env}) replaces {ended['id']}, which ends at {ended['expires_at']}. "
+            "Keep the key now: it is shown this once.",
+        )
+
+    run(work, json=json)
+
+
+@app.command()
+def revoke(key_id: KeyId, reason: ReasonOrNone = "by command line", json: Json = False) -> None:
     """Revoke a key for good. From now on nothing is spent with it."""
-    from imagegate.admin import operations
+    from imagegate.admin import keys
+    from imagegate.identity.audit import Actor
     from imagegate.ids import public_id
 
     async def work(desk: Desk) -> None:
         async with desk.registry() as registry, registry.engine.begin() as tx:
-            revoked = public_id("key", await operations.revoke_key(tx, key_id))
+            key = await keys.revoke_key(tx, key_id, Actor(actor(), reason))
+        revoked = public_id("key", key.id)
         desk.answer({"id": revoked, "status": "revoked"}, f"{revoked} is revoked.")
 
     run(work, json=json)

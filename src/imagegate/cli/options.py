@@ -42,6 +42,9 @@ EnvOption = Annotated[
     Env, typer.Option("--env", help="The environment: live costs, test draws with the sandbox.")
 ]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept for ever.")]
+ReasonOrNone = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why; kept for ever in the audit log.")
+]
 SizeOption = Annotated[
     str | None,
     typer.Option("--size", "-s", metavar="WxH", callback=a_size, help="Size in pixels, as 1024x1024."),

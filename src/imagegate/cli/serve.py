@@ -46,13 +46,13 @@ def serve(host: HostOption = None, port: PortOption = None, json: Json = False) 
 
 async def greet(desk: Desk, services: "Services", url: str) -> None:
     """One line with the address; whoever has no account yet learns how to make one."""
-    from imagegate.admin import operations
+    from imagegate.admin import accounts
 
     if desk.json:
         desk.answer({"url": url, "base_url": f"{url}/v1"}, "")
     desk.say(f"imagegate listens on {url} (API base {url}/v1, stop with Ctrl-C)")
     async with services.engine.connect() as connection:
-        if not await operations.list_accounts(connection):
+        if not await accounts.list_accounts(connection):
             desk.say(
                 "There is no account yet. In another terminal: imagegate accounts create NAME, "
                 "then: imagegate keys create --account NAME --env test"

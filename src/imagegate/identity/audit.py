@@ -1,10 +1,12 @@
 """The audit log: who changed what, when and why. Appended, never changed; it holds no secret."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import Row, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imagegate.errors import InvalidRequest
@@ -54,3 +56,28 @@ async def record(
         "request_id": actor.request_id,
     }
     await tx.execute(insert(audit_log), row)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a list of entries is narrowed to. None = any. since: the oldest moment, by the database's clock."""
+
+    actor: str | None = None
+    action: str | None = None
+    account_id: UUID | None = None
+    since: datetime | None = None
+
+
+async def page_entries(
+    connection: AsyncConnection, wanted: Wanted, after: UUID | None, limit: int
+) -> Sequence[Row[Any]]:
+    """At most `limit` entries older than `after`, newest first."""
+    query = select(audit_log).order_by(audit_log.c.id.desc()).limit(limit)
+    for column in (audit_log.c.actor, audit_log.c.action, audit_log.c.account_id):
+        if (value := getattr(wanted, column.name)) is not None:
+            query = query.where(column == value)
+    if wanted.since is not None:
+        query = query.where(audit_log.c.at >= wanted.since)
+    if after is not None:
+        query = query.where(audit_log.c.id < after)
+    return (await connection.execute(query)).all()

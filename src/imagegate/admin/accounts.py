@@ -1,0 +1,88 @@
+"""What an operator does to accounts: open one, find it, list them, close one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from imagegate.admin.moments import timestamp
+from imagegate.identity import accounts, keys
+from imagegate.identity.accounts import Account
+from imagegate.identity.audit import Actor, record
+from imagegate.ledger import holds, wallets
+from imagegate.ledger.wallets import Funding
+from imagegate.settings import Settings
+
+SIGNUP = Funding(kind="grant", debit="promo", source="signup")
+ALL = 100_000
+"""Accounts that `list_accounts` shows at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """again: it had been closed before, and nothing changed."""
+
+    account: Account
+    again: bool
+
+
+def account_json(account: Account) -> dict[str, Any]:
+    return {
+        "id": account.public_id,
+        "name": account.name,
+        "created_at": timestamp(account.created_at),
+        "closed_at": timestamp(account.closed_at),
+    }
+
+
+async def open_account(tx: AsyncConnection, settings: Settings, name: str, actor: Actor) -> Account:
+    """A new account with an empty live wallet, and a test wallet that holds its grant. Raises InvalidRequest."""
+    account_id = await keys.create_account(tx, name)
+    await wallets.create_wallets(tx, account_id)
+    granted = settings.test_wallet_tokens
+    if granted:
+        why = "test tokens of a new account"
+        await wallets.top_up(tx, account_id, "test", granted, reason=why, actor=actor.name, funding=SIGNUP)
+    account = await accounts.require_open(tx, account_id)
+    detail = {"name": name, "test_tokens": granted}
+    await record(tx, actor, "accounts.create", account.public_id, account_id=account_id, detail=detail)
+    return account
+
+
+async def close_account(tx: AsyncConnection, who: str, actor: Actor) -> Closed:
+    """For good: from the commit on its keys spend nothing; what is being made still settles.
+
+    who: `acc_…` or a name. Raises NotFound.
+    """
+    account_id = (await accounts.read_account(tx, who)).id
+    await holds.touch_wallets(tx, account_id)
+    before = await accounts.read_account(tx, who)
+    if before.closed_at is not None:
+        return Closed(before, again=True)
+    account = await accounts.close_account(tx, account_id)
+    await record(
+        tx, actor, "accounts.close", account.public_id, account_id=account_id, detail={"name": account.name}
+    )
+    return Closed(account, again=False)
+
+
+async def get_account(connection: AsyncConnection, who: str) -> Account:
+    """who: `acc_…` or a name. Raises NotFound."""
+    return await accounts.read_account(connection, who)
+
+
+async def find_account(connection: AsyncConnection, name: str) -> Account | None:
+    account_id = await keys.find_account(connection, name)
+    return await accounts.read_account(connection, name) if account_id else None
+
+
+async def list_accounts(connection: AsyncConnection) -> list[Account]:
+    """All of them, oldest first."""
+    return list(reversed(await accounts.page_accounts(connection, None, ALL)))
+
+
+async def page_accounts(connection: AsyncConnection, after: UUID | None, limit: int) -> Sequence[Account]:
+    """At most `limit` accounts older than `after`, newest first."""
+    return await accounts.page_accounts(connection, after, limit)

@@ -1,0 +1,44 @@
+"""`/admin/v1/accounts`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from imagegate.admin import accounts
+from imagegate.admin.accounts import account_json
+from imagegate.admin.http.door import Change, JsonObject, Reading, Writing, reads, writes
+from imagegate.admin.http.pages import Page, Query, after_id, listed
+
+router = APIRouter()
+
+
+class NewAccount(Change):
+    name: Annotated[str, Field(min_length=1, max_length=200, description="A name of its own.")]
+
+
+@reads(router, "/accounts", Page, "List accounts")
+async def list_accounts(reading: Reading, page: Page) -> JsonObject:
+    """Accounts, newest first."""
+    rows = await accounts.page_accounts(reading.connection, after_id(page), page.rows)
+    return listed(page, rows, account_json, lambda account: account.id)
+
+
+@writes(router, "/accounts", "keys:write", NewAccount, "Open an account", status=201)
+async def create_account(writing: Writing, body: NewAccount) -> JsonObject:
+    """A new account with an empty live wallet, and a test wallet that holds its grant."""
+    settings = writing.services.settings
+    return account_json(await accounts.open_account(writing.tx, settings, body.name, writing.actor))
+
+
+@reads(router, "/accounts/{account}", Query, "Show an account")
+async def get_account(reading: Reading, _: Query) -> JsonObject:
+    """One account."""
+    return account_json(await accounts.get_account(reading.connection, reading.path["account"]))
+
+
+@writes(router, "/accounts/{account}/close", "keys:write", Change, "Close an account")
+async def close_account(writing: Writing, _: Change) -> JsonObject:
+    """For good: its keys spend nothing from now on; what is being made is finished and paid. Again is no error."""
+    done = await accounts.close_account(writing.tx, writing.path["account"], writing.actor)
+    return account_json(done.account)

@@ -1,0 +1,64 @@
+"""Accounts as an operator sees them: one by its id or its name, closed, and page by page."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from imagegate.errors import Conflict, NotFound
+from imagegate.identity.tables import accounts
+from imagegate.ids import parse_public_id, public_id
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """closed_at: from then on its keys spend nothing."""
+
+    id: UUID
+    name: str
+    created_at: datetime
+    closed_at: datetime | None = None
+
+    @property
+    def public_id(self) -> str:
+        return public_id("acc", self.id)
+
+
+async def read_account(connection: AsyncConnection, who: str) -> Account:
+    """who: `acc_…` or a name. Raises NotFound."""
+    account_id = parse_public_id("acc", who)
+    wanted = accounts.c.name == who if account_id is None else accounts.c.id == account_id
+    row = (await connection.execute(select(accounts).where(wanted))).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no account {who!r}. Make it: imagegate accounts create {who!r}")
+    return account_from(row)
+
+
+async def page_accounts(connection: AsyncConnection, after: UUID | None, limit: int) -> list[Account]:
+    """At most `limit` accounts older than `after`, newest first."""
+    query = select(accounts).order_by(accounts.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(accounts.c.id < after)
+    return [account_from(row) for row in await connection.execute(query)]
+
+
+async def close_account(tx: AsyncConnection, account_id: UUID) -> Account:
+    """Closing twice is no error. The caller has touched the wallets: from the commit on its keys spend nothing."""
+    values = {"closed_at": func.coalesce(accounts.c.closed_at, text("now()"))}
+    statement = update(accounts).where(accounts.c.id == account_id).values(values).returning(accounts)
+    return account_from((await tx.execute(statement)).one())
+
+
+async def require_open(tx: AsyncConnection, account_id: UUID) -> Account:
+    """The account as it stands. With its wallets locked before, it stays so until `tx` ends. Raises Conflict."""
+    account = account_from((await tx.execute(select(accounts).where(accounts.c.id == account_id))).one())
+    if account.closed_at is not None:
+        raise Conflict(f"The account {account.name!r} is closed, for good.", code="account_closed")
+    return account
+
+
+def account_from(row: Row[Any]) -> Account:
+    return Account(row.id, row.name, row.created_at, row.closed_at)
