@@ -96,7 +96,7 @@ class Polled(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call to one provider, as it ended. `outcome` is an outcome class."""
+    """One call to one provider, as it ended. `outcome` is an outcome class; epoch None: the one that is running."""
 
     seq: int
     provider: str
@@ -109,7 +109,7 @@ class Attempt:
     upstream_id: str | None = None
     cost_usd: Decimal | None = None
     at_risk_usd: Decimal | None = None
-    epoch: int = 1
+    epoch: int | None = None
     upstream_url: str | None = None
     slot: int = 0
 

@@ -135,12 +135,16 @@ async def _doubt(services: Services, work: Work, task: "asyncio.Task[Any]") -> N
 
 
 async def _run(services: Services, work: Work) -> Generation | Existing:
-    async with admission.inside(services, work.admission):
-        opened = await reserve(services, work)
-        if isinstance(opened, Existing):
-            return opened
-        work.reservation = opened
-        return await _owned(services, work, opened)
+    services.status.running.add(work.generation_id)  # before it is open: the sweeper looks at every moment
+    try:
+        async with admission.inside(services, work.admission):
+            opened = await reserve(services, work)
+            if isinstance(opened, Existing):
+                return opened
+            work.reservation = opened
+            return await _owned(services, work, opened)
+    finally:
+        services.status.running.discard(work.generation_id)
 
 
 async def _owned(services: Services, work: Work, reservation: Reservation) -> Generation:

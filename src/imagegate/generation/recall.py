@@ -128,7 +128,8 @@ def remembered(generation: Generation) -> ImagegateError:
     kind = KINDS.get(code) or (CallerError if status < 500 else ImagegateError)
     error = ImagegateError(generation.error_message or "The generation failed. Nothing was charged.")
     error.status, error.code, error.type = status, code, kind.type
-    error.should_retry = kind.should_retry and status in (408, 409, 429, 503)
+    tried = max((attempt.epoch or 1 for attempt in generation.attempts), default=1)
+    error.should_retry = kind.should_retry and status in (408, 409, 429, 503) and tried < MOST_EPOCHS
     error.retry_after_s = RETRY_AFTER_S if error.should_retry else None
     return error
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from fractions import Fraction
 from typing import Any
 
 from sqlalchemy import select
@@ -17,11 +18,14 @@ from imagegate.domain import (
     ParameterReceipt,
     Plan,
     Principal,
+    Quote,
     Reservation,
     Size,
+    UsageRates,
 )
 from imagegate.errors import ImagegateError, NotFound
-from imagegate.generation.execution import Execution
+from imagegate.generation.progress import Execution
+from imagegate.generation.purge import check_kept
 from imagegate.ids import parse_public_id
 from imagegate.journal.tables import attempts, generations, images
 from imagegate.services import Services
@@ -58,7 +62,33 @@ def quote_json(plan: Plan) -> dict[str, Any]:
         "size": str(quote.size),
         "quality": quote.quality,
         "price_version": quote.price_version,
+        **({"rates": [quote.rates.text_in, quote.rates.image_in, quote.rates.output]} if quote.rates else {}),
     }
+
+
+def quote_from(model: str, stored: Mapping[str, Any]) -> Quote:
+    """The quote that a generation was opened with: its price is pinned."""
+    size = Size.parse(stored["size"])
+    if size is None:
+        raise ValueError(f"{stored['size']!r} is no size")
+    rates = stored.get("rates")
+    return Quote(
+        model=model,
+        price_version=stored["price_version"],
+        image_tokens=Fraction(stored["image_tokens"]),
+        n=stored["n"],
+        size=size,
+        quality=stored["quality"],
+        unit=stored["unit"],
+        rates=UsageRates(*rates) if rates else None,
+    )
+
+
+def request_from(said: Mapping[str, Any]) -> GenerationRequest:
+    """The request as it was recorded, for whoever goes on with it."""
+    size = Size.parse(said["size"]) if said.get("size") else None
+    known = {name: said[name] for name in REQUEST_FIELDS if name in said and name != "size"}
+    return GenerationRequest(**known, size=size)
 
 
 def captured_row(plan: Plan, run: Execution) -> dict[str, Any]:
@@ -117,11 +147,14 @@ def attempt_rows(made: Iterable[Attempt]) -> list[dict[str, Any]]:
             "class": attempt.outcome,
             "images": attempt.images,
             "detail": attempt.detail,
+            "slot": attempt.slot,
             "upstream_id": attempt.upstream_id,
+            "upstream_url": attempt.upstream_url,
             "cost_usd": attempt.cost_usd,
             "at_risk_usd": attempt.at_risk_usd,
             "started_at": attempt.started_at,
             "ms": attempt.ms,
+            **({"epoch": attempt.epoch} if attempt.epoch else {}),
         }
         for attempt in made
     ]
@@ -153,7 +186,7 @@ def completed(
 
 
 async def get_generation(connection: AsyncConnection, principal: Principal, public_id: str) -> Generation:
-    """The caller's own generation. Raises NotFound, with one text for absent and foreign ones."""
+    """The caller's own generation. Raises NotFound, with one text for absent and foreign ones; Conflict 410 if gone."""
     generation_id = parse_public_id("gen", public_id)
     owner = (principal.account_id, principal.env, generation_id)
     key = (generations.c.account_id, generations.c.env, generations.c.id)
@@ -163,7 +196,7 @@ async def get_generation(connection: AsyncConnection, principal: Principal, publ
         raise NotFound("There is no such generation.")
     stored = (await connection.execute(_of(images, row).order_by(images.c.idx))).all()
     tried = (await connection.execute(_of(attempts, row).order_by(attempts.c.epoch, attempts.c.seq))).all()
-    return from_rows(row, stored, tried)
+    return check_kept(from_rows(row, stored, tried), datetime.now(UTC))
 
 
 def _of(table: Any, row: Any) -> Any:
@@ -191,6 +224,7 @@ def from_rows(row: Any, stored: Sequence[Any], tried: Sequence[Any]) -> Generati
         receipts=tuple(ParameterReceipt(n, r["treatment"], r.get("detail")) for n, r in receipts.items()),
         error_code=row.answer_code,
         error_message=row.answer_message,
+        error_status=row.answer_status,
     )
 
 
@@ -220,4 +254,7 @@ def attempt_from(row: Any) -> Attempt:
         row.upstream_id,
         row.cost_usd,
         row.at_risk_usd,
+        row.epoch,
+        row.upstream_url,
+        row.slot,
     )

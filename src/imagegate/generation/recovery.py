@@ -6,7 +6,7 @@ number of sweepers may run: each end is a compare-and-set in the journal, and th
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic
@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import text
 
 from imagegate.domain import Attempt, Image, Quote
-from imagegate.errors import ImagegateError, NotFound
+from imagegate.errors import ImagegateError, NotFound, WorkerLost
 from imagegate.generation import records, resuming
 from imagegate.ids import public_id
 from imagegate.journal.items import Settle, Settled
@@ -39,7 +39,7 @@ LOST = text(
     FROM generations g LEFT JOIN workers w ON w.id = g.worker_id
     WHERE g.state IN ('queued', 'running', 'in_doubt')
         AND (w.id IS NULL OR w.lease_until < now()
-            OR (g.worker_id = :me AND g.created_at < now() - :own_age_s * interval '1 second'))
+            OR g.worker_id = :me)
     ORDER BY g.id LIMIT :rows
     """
 )
@@ -61,6 +61,7 @@ class Deaths:
 
     lease_s: float
     _seen: dict[UUID, tuple[datetime, float]] = field(default_factory=dict)
+    _orphans: dict[tuple[UUID, int], float] = field(default_factory=dict)
 
     def is_dead(self, worker: UUID, lease_until: datetime) -> bool:
         known = self._seen.get(worker)
@@ -69,12 +70,22 @@ class Deaths:
             return False
         return monotonic() - known[1] >= self.lease_s
 
+    def note_orphans(self, rows: Iterable[Any]) -> None:
+        """rows: our own generations that no task of ours works on, all of them."""
+        now = monotonic()
+        self._orphans = {(row.id, row.epoch): self._orphans.get((row.id, row.epoch), now) for row in rows}
+
+    def is_orphan(self, row: Any) -> bool:
+        """A task may be about to begin, so an orphan is one that was so for a while."""
+        return monotonic() - self._orphans[row.id, row.epoch] >= OWN_AGE_S
+
 
 async def sweep(services: Services, deaths: Deaths) -> int:
     """End what nobody works on any more, or go on with it; returns how many generations that were."""
-    columns = {"me": services.journal.worker_id, "own_age_s": OWN_AGE_S, "rows": BATCH_ROWS}
+    columns = {"me": services.journal.worker_id, "rows": BATCH_ROWS}
     async with services.engine.connect() as connection:
         rows = (await connection.execute(LOST, columns)).all()
+    deaths.note_orphans(row for row in rows if row.own and row.id not in services.status.running)
     lost = [row for row in rows if is_lost(services, deaths, row)]
     slots = asyncio.Semaphore(AT_ONCE)
 
@@ -91,7 +102,7 @@ async def sweep(services: Services, deaths: Deaths) -> int:
 
 def is_lost(services: Services, deaths: Deaths, row: Any) -> bool:
     if row.own:
-        return row.id not in services.status.running
+        return row.id not in services.status.running and deaths.is_orphan(row)
     return bool(row.unknown or deaths.is_dead(row.worker_id, row.lease_until))
 
 
@@ -126,10 +137,8 @@ def rescue(services: Services, row: Any, found: Sequence[Image], tried: Sequence
         row=rescued_row(quote, len(found)),
         images=records.image_rows(found, services.settings.keep_images_h),
         attempts=records.attempt_rows(known or [unknown_attempt(services, row, "DELIVERED", len(found))]),
+        abandoned=True,
     )
-
-
-LOST_MESSAGE = "The gateway stopped while this was being made. Nothing was charged."
 
 
 def loss(services: Services, row: Any, tried: Sequence[Attempt]) -> Settle:
@@ -144,7 +153,7 @@ def loss(services: Services, row: Any, tried: Sequence[Attempt]) -> Settle:
         row.id,
         row.epoch,
         outcome="lost",
-        row={"answer_status": 503, "answer_code": "worker_lost", "answer_message": LOST_MESSAGE},
+        row=records.voided_row(WorkerLost()),
         attempts=records.attempt_rows(known or [unknown_attempt(services, row, "AMBIGUOUS", 0)]),
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from imagegate.catalogue.catalogue import Catalogue, Match
 from imagegate.catalogue.upstream_cost import image_cost_usd
 from imagegate.domain import (
     Attempt,
@@ -22,7 +23,7 @@ from imagegate.domain import (
     Reservation,
     UpstreamJob,
 )
-from imagegate.errors import AttemptFailed, ContentRejected, ImagegateError, InvalidRequest
+from imagegate.errors import AttemptFailed, ContentRejected, ImagegateError, InvalidRequest, UnknownModel
 from imagegate.generation import planning, records
 from imagegate.generation.execution import call_for, deliver_all
 from imagegate.generation.progress import Execution
@@ -41,7 +42,7 @@ async def take(services: Services, row: Any, accepted: Sequence[Attempt], found:
     known = [(attempt, candidate) for attempt, candidate in jobs if candidate is not None]
     if plan is None or not known:
         return False
-    item = Take(row.account_id, row.env, row.id, row.epoch, services.journal.worker_id)
+    item = Take(row.account_id, row.env, row.id, row.epoch, services.journal.worker_id, abandoned=True)
     services.status.running.add(row.id)
     outcome = await services.journal.change(item, patience_s=PATIENCE_S)
     if not isinstance(outcome, Done):
@@ -53,19 +54,32 @@ async def take(services: Services, row: Any, accepted: Sequence[Attempt], found:
 
 
 def plan_of(services: Services, row: Any) -> Plan | None:
-    """The plan as it would be made now, at the price that was pinned; None when the model is not served any more."""
+    """The plan as it would be made now, at the price that was pinned; None when the model is not served any more.
+
+    Of the model that the rules led to when it was opened, though it may have been disabled or redirected since.
+    """
+    request, catalogue = records.request_from(row.request), services.catalogue
+    if row.model not in catalogue.models:
+        return None
     try:
-        plan = planning.plan(
-            records.request_from(row.request),
+        plan = planning.plan_for(
+            Match(catalogue.models[row.model], forced_provider(catalogue, request.model)),
+            request,
             row.env,
-            catalogue=services.catalogue,
+            catalogue=catalogue,
             prices=services.prices,
             credentials=services.credentials,
-            default_model=services.settings.default_model,
         )
     except ImagegateError:
         return None
     return replace(plan, quote=records.quote_from(row.model, row.quote))
+
+
+def forced_provider(catalogue: Catalogue, name: str | None) -> str | None:
+    try:
+        return catalogue.find(name).forced_provider if name else None
+    except UnknownModel:
+        return None
 
 
 def candidate_of(services: Services, plan: Plan | None, attempt: Attempt) -> Candidate | None:
@@ -118,8 +132,8 @@ async def resume(
 ) -> None:
     """One accepted job to its end. What goes wrong is in `run.errors`."""
     attempt, candidate = job
-    seq = len(run.attempts)
-    run.attempts.append(replace(attempt, seq=seq, epoch=reservation.epoch))
+    place = len(run.attempts)
+    run.attempts.append(attempt)  # as its own epoch recorded it: it is still the same call
     upstream = UpstreamJob(attempt.upstream_id or "", attempt.upstream_url)
     left_s = reservation.deadline - asyncio.get_running_loop().time()
     call = replace(
@@ -135,7 +149,7 @@ async def resume(
     except (AttemptFailed, ContentRejected, InvalidRequest) as error:
         run.errors.append(error)
         outcome, detail = getattr(error, "outcome", "REJECTED"), error.message[:500]
-    run.attempts[seq] = replace(run.attempts[seq], outcome=outcome, images=delivered, detail=detail)
+    run.attempts[place] = replace(attempt, outcome=outcome, images=delivered, detail=detail)
 
 
 def worst_cost(services: Services, row: Any) -> Decimal | None:

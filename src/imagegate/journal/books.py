@@ -108,15 +108,18 @@ class Rows:
         self.attempts[row["generation_id"], row["epoch"], row["seq"]] = row
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """What there is to write, by the names of `statements.PARTS`."""
+        """What there is to write, by the names of `statements.PARTS`.
+
+        Wallets first: who has a wallet's row has the right to all the others, and nobody waits in a circle.
+        """
         made = {
+            "wallets": self.wallets,
             "opened": self.opened,
             "updated": list(self.updated.values()),
             "images": self.images,
             "attempts": list(self.attempts.values()),
             "budgets": self.budgets,
             "transfers": self.transfers,
-            "wallets": self.wallets,
         }
         return {name: rows for name, rows in made.items() if rows}
 

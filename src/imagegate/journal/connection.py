@@ -18,6 +18,10 @@ TUNED = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET
 """The lane's three statements are planned once, and by their indexes: planning took longer than running them."""
 
 
+class NotCommitted(Exception):
+    """The connection broke before COMMIT was sent: nothing of the transaction is there."""
+
+
 class LaneConnection:
     """Kept open between batches. After any failure it is thrown away, which rolls back, and the next is fresh."""
 
@@ -29,14 +33,21 @@ class LaneConnection:
 
     @asynccontextmanager
     async def transaction(self, begin: str) -> AsyncIterator[Any]:
-        """An asyncpg connection between `begin`, a script that begins a transaction, and COMMIT."""
+        """An asyncpg connection between `begin`, a script that begins a transaction, and COMMIT.
+
+        Raises NotCommitted, or one of BROKEN: then see `is_unknown`.
+        """
+        committing = False
         try:
             driver = await self._driver()
             await driver.execute(begin)
             yield driver
+            committing = True
             await driver.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             await self.close(broken=True)
+            if not committing and isinstance(error, BROKEN) and is_unknown(error):
+                raise NotCommitted from error
             raise
 
     @asynccontextmanager

@@ -74,7 +74,8 @@ def _change(item: Settle | Abandon | Accept | Doubt | Take, books: Books, rows: 
         return Done()
     if known.epoch >= MOST_EPOCHS:
         return Fenced(known.state)
-    taken = replace(known, epoch=known.epoch + 1, worker_id=item.worker_id)
+    left = _is_left(item, known)
+    taken = replace(known, epoch=known.epoch + 1, worker_id=item.worker_id, abandoned=left)
     _update(taken, books, rows)
     return Done()
 
@@ -91,13 +92,18 @@ def _settle(item: Settle, known: Known, books: Books, rows: Rows) -> Outcome:
     books.wallets[item.wallet_key] = wallet
     count_end(known, charged, books, rows)
     state = "captured" if item.outcome is None else "voided"
-    adoptable = known.abandoned and state == "captured"
+    adoptable = _is_left(item, known) and state == "captured"
     ended = replace(known, state=state, outcome=item.outcome, abandoned=adoptable)
     _update(ended, books, rows, **item.row, charged_tokens=charged, answers=True)
     rows.images.extend({**image, **_owner(known)} for image in item.images)
     for attempt in item.attempts:
-        rows.add_attempt({**attempt, **_owner(known), "epoch": item.epoch})
+        rows.add_attempt({"epoch": item.epoch, **attempt, **_owner(known)})
     return Settled(wallet.available_tokens)
+
+
+def _is_left(item: Settle | Take, known: Known) -> bool:
+    """Whether nobody waits for it: its caller went, or its worker died and no retry has attached itself since."""
+    return known.abandoned or (item.abandoned and known.idempotency_key is None and known.claims == 0)
 
 
 def _owner(known: Known) -> dict[str, Any]:

@@ -63,7 +63,8 @@ class Change(Entry):
 class Settle(Change):
     """End a generation in `epoch`: captured with `tokens`, or voided when `outcome` is `final` or `lost`.
 
-    More tokens than the hold are captured as the hold; the rest is booked as a loss.
+    More tokens than the hold are captured as the hold; the rest is booked as a loss. abandoned: its worker died, and
+    the caller's wait with it, unless a retry has attached itself since.
     """
 
     epoch: int
@@ -73,6 +74,7 @@ class Settle(Change):
     row: Mapping[str, Any] = field(default_factory=dict)
     images: Sequence[Mapping[str, Any]] = ()
     attempts: Sequence[Mapping[str, Any]] = ()
+    abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,11 @@ class Doubt(Change):
 
 @dataclass(frozen=True, slots=True)
 class Take(Change):
-    """Another worker goes on with a generation, one epoch later."""
+    """Another worker goes on with a generation, one epoch later. abandoned: as in Settle."""
 
     epoch: int
     worker_id: UUID
+    abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from imagegate.errors import BillingUnavailable, SettlementPending
 from imagegate.ids import public_id
 from imagegate.journal import resolving
 from imagegate.journal.books import Books
-from imagegate.journal.connection import BROKEN, LaneConnection, is_unknown, sqlstate
+from imagegate.journal.connection import BROKEN, LaneConnection, NotCommitted, is_unknown, sqlstate
 from imagegate.journal.decisions import decide, wallets_of
 from imagegate.journal.items import (
     Change,
@@ -46,20 +46,24 @@ QUEUE_S = 2.0
 BATCH_ITEMS = 32
 """More would let the gateway's loop and the database wait for each other in turns (measured at 64 concurrent: 8 items
 399 requests/s, 16 571, 32 640, 256 563)."""
+AWAY_S = 0.1
+"""Between two tries while the database is away."""
 CONFLICTS = ("40P01", "40001")
 
 
 class Journal:
     """Open it with `run` as a task; `close` ends the lane once the queue is empty or the database stays away."""
 
-    def __init__(self, engine: AsyncEngine, worker_id: UUID, *, pooler: bool = False) -> None:
+    def __init__(
+        self, engine: AsyncEngine, worker_id: UUID, *, pooler: bool = False, memory: Memory | None = None
+    ) -> None:
         self.connection = LaneConnection(engine, tuned=not pooler)
         self.worker_id = worker_id
         self.closing = False
         self._opens: deque[Waiting] = deque()
         self._changes: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
-        self._memory = Memory()
+        self._memory = memory or Memory()
 
     def __len__(self) -> int:
         """How many items wait."""
@@ -136,6 +140,11 @@ class Journal:
     async def _commit(self, batch: list[Waiting], tries: int = 1) -> None:
         try:
             outcomes = await self._transact(batch)
+        except NotCommitted as error:
+            self._memory.forget(wallets_of(w.item for w in batch))
+            log.warning("journal_database_away", items=len(batch), error=type(error.__cause__).__name__)
+            resolving.postpone(self, batch)
+            await asyncio.sleep(AWAY_S)
         except BROKEN as error:
             await self._recover(batch, error, tries)
         except Exception as error:

@@ -15,7 +15,6 @@ from imagegate.ledger.holds import Wallet, WalletKey
 
 MOST_WALLETS = 20_000
 SHARED_S = 1.0
-"""How long a wallet that somebody else changes is not remembered."""
 
 
 @dataclass(slots=True)
@@ -28,9 +27,13 @@ class Remembered:
 
 
 class Memory:
-    """Wallets without budgets and without abandoned generations."""
+    """Wallets without budgets and without abandoned generations.
 
-    def __init__(self) -> None:
+    shared_s: how long a wallet that somebody else changes is not remembered.
+    """
+
+    def __init__(self, shared_s: float = SHARED_S) -> None:
+        self._shared_s = shared_s
         self._known: dict[WalletKey, Remembered] = {}
         self._shared: dict[WalletKey, float] = {}
 
@@ -94,4 +97,4 @@ class Memory:
         for key in keys:
             self._known.pop(key, None)
             if shared:
-                self._shared[key] = monotonic() + SHARED_S
+                self._shared[key] = monotonic() + self._shared_s

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from imagegate.errors import BillingUnavailable, SettlementPending
 from imagegate.ids import public_id
 from imagegate.journal.books import Books
-from imagegate.journal.connection import BROKEN
+from imagegate.journal.connection import BROKEN, NotCommitted
 from imagegate.journal.decisions import wallets_of
 from imagegate.journal.items import Abandon, Change, Claim, Done, Held, Open, Settle, Settled, Take
 from imagegate.journal.queueing import Waiting, fail, finish
@@ -18,7 +18,7 @@ from imagegate.ledger.holds import begin_with_locks
 if TYPE_CHECKING:
     from imagegate.journal.journal import Journal
 
-RESOLVE_S = 10.0
+RESOLVE_S = 2.0
 
 
 async def resolve(journal: "Journal", batch: Sequence[Waiting]) -> None:
@@ -29,9 +29,9 @@ async def resolve(journal: "Journal", batch: Sequence[Waiting]) -> None:
         try:
             books = await look(journal, batch)
             break
-        except BROKEN:
+        except (NotCommitted, *BROKEN):
             if monotonic() > give_up or journal.closing:
-                postpone(journal, batch)
+                postpone(journal, batch, doubtful=True)
                 return
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, 1.0)
@@ -68,16 +68,18 @@ def resolved(journal: "Journal", waiting: Waiting, books: Books) -> None:
         fail(waiting, BillingUnavailable())
 
 
-def postpone(journal: "Journal", batch: Sequence[Waiting]) -> None:
-    """The database stays away. Settlements wait on; an open is refused, and voided should it be there after all."""
+def postpone(journal: "Journal", batch: Sequence[Waiting], *, doubtful: bool = False) -> None:
+    """The database is away. Changes wait on; opens are refused, and voided should one be there after all.
+
+    doubtful: whether any of the batch may be there.
+    """
     for waiting in batch:
         item = waiting.item
-        if isinstance(item, Claim):
+        if isinstance(item, Open | Claim):
             fail(waiting, BillingUnavailable())
-        elif isinstance(item, Open):
-            fail(waiting, BillingUnavailable())
-            void = Settle(item.account_id, item.env, item.generation_id, 1, outcome="lost")
-            journal.put(Waiting.of(void)).add_done_callback(lambda f: f.cancelled() or f.exception())
+            if doubtful and isinstance(item, Open):
+                void = Settle(item.account_id, item.env, item.generation_id, 1, outcome="lost")
+                journal.put(Waiting.of(void)).add_done_callback(lambda f: f.cancelled() or f.exception())
         elif not journal.closing:
             journal.put(waiting)
         else:
