@@ -8,15 +8,19 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Match, Route
 
 from imagegate import __version__
+from imagegate.admin import http as admin
 from imagegate.dialects import HOT, ROUTERS
 from imagegate.errors import ImagegateError, MethodNotAllowed, NotFound
 from imagegate.services import Services, open_services
 from imagegate.settings import Settings, load_settings
+from imagegate.telemetry import Telemetry
 from imagegate.web.media import media
-from imagegate.web.process import Shell, error_response, healthz, readyz
+from imagegate.web.metrics import Metrics
+from imagegate.web.outages import OUTAGES, outage
+from imagegate.web.process import Shell, bug_response, error_response, healthz, readyz
 
 ABOUT = """One OpenAI-compatible endpoint in front of every image model. The wallet is debited only for images
 that exist and can be fetched."""
@@ -46,15 +50,17 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         redirect_slashes=False,
         exception_handlers=exception_handlers(),
     )
-    for router in ROUTERS:
+    for router in (*ROUTERS, admin.router):
         app.include_router(router)
+    telemetry = Telemetry()
     app.router.routes += [
+        Route("/metrics", Metrics(telemetry).answer, methods=["GET"], include_in_schema=False),
         Route("/media/{path:path}", media, methods=["GET"], include_in_schema=False),
         Route("/healthz", healthz, methods=["GET"], include_in_schema=False),
         Route("/readyz", readyz, methods=["GET"], include_in_schema=False),
     ]
     describe_security(app)
-    return Shell(app, HOT)
+    return Shell(app, HOT, (admin.FACE,), telemetry)
 
 
 def exception_handlers() -> dict[Any, Callable[[Request, Any], Any]]:
@@ -64,13 +70,20 @@ def exception_handlers() -> dict[Any, Callable[[Request, Any], Any]]:
     async def http_error(request: Request, error: HTTPException) -> Response:
         return error_response(request, from_http(request, error))
 
-    return {ImagegateError: imagegate_error, HTTPException: http_error}
+    async def away(request: Request, error: Exception) -> Response:
+        return error_response(request, outage(error))
+
+    async def bug(request: Request, error: Exception) -> Response:
+        return bug_response(request.scope)
+
+    outages = dict.fromkeys(OUTAGES, away)
+    return {ImagegateError: imagegate_error, HTTPException: http_error, Exception: bug, **outages}
 
 
 def from_http(request: Request, error: HTTPException) -> ImagegateError:
     """Starlette's own errors in our words: an unknown path, a wrong method."""
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(allowed_methods(request))
         wrong: ImagegateError = MethodNotAllowed(
             f"{request.method} is not for this path; allowed: {allowed}."
         )
@@ -83,6 +96,14 @@ def from_http(request: Request, error: HTTPException) -> ImagegateError:
     return known
 
 
+def allowed_methods(request: Request) -> list[str]:
+    """What this path takes, whichever of its routes takes it."""
+    routes: list[BaseRoute] = request.app.router.routes
+    methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+    scopes = [{**request.scope, "method": method} for method in methods]
+    return [s["method"] for s in scopes if any(route.matches(s)[0] is Match.FULL for route in routes)]
+
+
 def describe_security(app: FastAPI) -> None:
     """OpenAPI's word for the bearer key, used by the routes' own descriptions."""
     plain = app.openapi
@@ -91,7 +112,8 @@ def describe_security(app: FastAPI) -> None:
         schema = plain()
         components = schema.setdefault("components", {})
         components["securitySchemes"] = {
-            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "igk_live_…"}
+            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "igk_live_…"},
+            "operator": admin.SECURITY_SCHEME,
         }
         return schema
 

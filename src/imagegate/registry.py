@@ -10,11 +10,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from imagegate.catalogue import prices as price_rows
+from imagegate.catalogue import rule_rows
 from imagegate.catalogue.catalogue import Catalogue, load_catalogue
 from imagegate.catalogue.prices import PriceBook
 from imagegate.db.base import open_engine
 from imagegate.db.embedded import EmbeddedPostgres
 from imagegate.db.migrate import current_and_head, upgrade
+from imagegate.db.watch import watching
 from imagegate.domain import Credential
 from imagegate.errors import OperatorError
 from imagegate.identity.secret import Keyring, check_fingerprint, load_master
@@ -44,7 +46,10 @@ class Registry:
 
 @asynccontextmanager
 async def open_database(settings: Settings, say: Callable[[str], None]) -> AsyncIterator[DatabaseUrls]:
-    """The database's URLs. Without IMAGEGATE_DATABASE_URL the embedded server runs as long as this is open."""
+    """The database's URLs. Without IMAGEGATE_DATABASE_URL the embedded server runs as long as this is open.
+
+    Killed meanwhile, it is started again.
+    """
     if settings.database_url is not None:
         app = settings.database_url.get_secret_value()
         direct = settings.database_direct_url
@@ -54,7 +59,8 @@ async def open_database(settings: Settings, say: Callable[[str], None]) -> Async
     await asyncio.to_thread(server.__enter__)
     try:
         await asyncio.to_thread(upgrade, server.owner_url, say)
-        yield DatabaseUrls(server.app_url, server.owner_url, came_at if server.sole_user else None)
+        async with watching(server):
+            yield DatabaseUrls(server.app_url, server.owner_url, came_at if server.sole_user else None)
     finally:
         await asyncio.to_thread(server.__exit__, None, None, None)
 
@@ -84,6 +90,7 @@ async def prepare_database(
             await check_schema(tx)
             await check_fingerprint(tx, keyring)
             await price_rows.seed(tx, catalogue, settings)
+            catalogue.rules.replace(await rule_rows.load(tx))
             return PriceBook(await price_rows.load(tx))
     except DBAPIError as error:
         raise OperatorError(

@@ -118,6 +118,10 @@ class EmbeddedPostgres:
     def app_url(self) -> str:
         return self._url(APP, DATABASE)
 
+    def is_running(self) -> bool:
+        """Whether the server's process lives and its socket is there. Two small reads; says nothing of its health."""
+        return self._cluster.postmaster() is not None and (self._socket_dir / SOCKET).exists()
+
     def ensure_running(self) -> None:
         """Start the server again if it is gone. Blocks until it answers; raises OperatorError."""
         with self._alone():

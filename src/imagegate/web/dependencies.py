@@ -3,14 +3,12 @@
 import re
 from typing import cast
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.requests import Request
 
-from imagegate.db.base import is_gone
-from imagegate.domain import Principal
-from imagegate.errors import BillingUnavailable, InvalidRequest, Unauthenticated
+from imagegate.domain import Asked, Principal
+from imagegate.errors import InvalidRequest, Unauthenticated
 from imagegate.services import Services
+from imagegate.web.outages import OUTAGES, outage
 
 HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?")
 
@@ -54,10 +52,8 @@ async def authenticate(request: Request) -> Principal:
     key = credential_of(request)
     try:
         principal = await services_of(request).keys.find(key)
-    except (DBAPIError, PoolTimeout, OSError, TimeoutError) as error:
-        if isinstance(error, DBAPIError) and not is_gone(error):
-            raise
-        raise BillingUnavailable from None
+    except OUTAGES as error:
+        raise outage(error) from None
     request.state.principal = principal
     return principal
 
@@ -71,3 +67,21 @@ def link_base(request: Request) -> str:
         server = request.scope.get("server") or ("127.0.0.1", None)
         host = f"{server[0]}:{server[1]}" if server[1] else str(server[0])
     return f"{request.scope['scheme']}://{host}"
+
+
+IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
+
+
+def asked_of(request: Request, route: str) -> Asked:
+    """By what a repetition of this request is recognised. `route`: the same for all addresses of one route.
+
+    Raises InvalidRequest for an Idempotency-Key that is none.
+    """
+    headers = headers_of(request)
+    sent = headers.get(b"idempotency-key")
+    key = None if sent is None else sent.decode("latin-1").strip()
+    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
+        text = "An Idempotency-Key has 1 to 128 characters of A-Z a-z 0-9 . _ ~ : -"
+        raise InvalidRequest(text, code="invalid_idempotency_key", param="Idempotency-Key")
+    tried = headers.get(b"x-stainless-retry-count", b"")
+    return Asked(route, key, int(tried) if tried.isdigit() and len(tried) < 4 else 0)

@@ -1,8 +1,8 @@
 """Process routes, and the one ASGI layer around every route: request id, headers, and errors as JSON."""
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic
 
 import structlog
@@ -15,7 +15,12 @@ from starlette.types import Message, Receive, Scope, Send
 from imagegate.errors import ImagegateError
 from imagegate.ids import new_id, public_id
 from imagegate.services import Services
+from imagegate.telemetry import Telemetry
 from imagegate.web.dependencies import services_of
+from imagegate.web.listener import EXTRA_HEADERS, LISTENER
+from imagegate.web.metrics import route_of
+from imagegate.web.outages import OUTAGES, outage
+from imagegate.web.ratelimit import refusal_headers
 
 log = structlog.get_logger()
 
@@ -24,6 +29,18 @@ LONGEST_HEADERS = 32 * 1024
 
 Handler = Callable[[Request], Awaitable[Response]]
 ErrorRenderer = Callable[[ImagegateError, str], tuple[int, dict[str, object]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """How errors look at `prefix` and below it, whoever finds them."""
+
+    prefix: str
+    render: ErrorRenderer
+    media_type: str = "application/json"
+
+    def covers(self, path: str) -> bool:
+        return path.startswith(self.prefix) and path[len(self.prefix) :][:1] in ("", "/")
 
 
 def openai_error(error: ImagegateError, request_id: str) -> tuple[int, dict[str, object]]:
@@ -35,16 +52,18 @@ def openai_error(error: ImagegateError, request_id: str) -> tuple[int, dict[str,
 
 
 def error_response(request: Request, error: ImagegateError, render: ErrorRenderer = openai_error) -> Response:
-    status, body = render(error, request.scope.get("imagegate.request_id", ""))
+    face: Face = request.scope.get("imagegate.face") or Face("", render)
+    status, body = face.render(error, request.scope.get("imagegate.request_id", ""))
     services: Services | None = getattr(request.app.state, "services", None)
     if status in (502, 504) and services is not None and services.settings.cdn_safe_status:
         status = 424
-    response = JSONResponse(body, status)
+    response = JSONResponse(body, status, media_type=face.media_type)
     response.headers["x-should-retry"] = "true" if error.should_retry else "false"
     if error.retry_after_s is not None:
         response.headers["retry-after"] = str(error.retry_after_s)
     if error.allow:
         response.headers["allow"] = error.allow
+    response.headers.update(refusal_headers(error))
     return response
 
 
@@ -52,68 +71,94 @@ class Shell:
     """The outermost ASGI layer, around the whole application.
 
     hot: handlers that are called at once, past FastAPI's routing; the same functions are its routes as well.
+    faces: whose errors do not look like OpenAI's.
     """
 
-    def __init__(self, api: FastAPI, hot: Mapping[tuple[str, str], Handler]) -> None:
+    def __init__(
+        self,
+        api: FastAPI,
+        hot: Mapping[tuple[str, str], Handler],
+        faces: Sequence[Face] = (),
+        telemetry: Telemetry | None = None,
+    ) -> None:
         self.api = api
         self._hot = hot
+        self._faces = faces
+        self._telemetry = telemetry or Telemetry()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.api(scope, receive, send)
             return
-        dressed = Dressed(send, request_id_of(scope))
+        dressed = Dressed(send, scope, request_id_of(scope))
         scope["imagegate.request_id"] = dressed.request_id
         scope["path"] = tidy(scope["path"])
+        scope["imagegate.face"] = next((face for face in self._faces if face.covers(scope["path"])), None)
         try:
             await self._serve(scope, receive, dressed)
         except Exception:
             log.exception("unhandled", request_id=dressed.request_id, path=scope["path"])
-            if dressed.begun:
+            if not dressed.begun:
+                await bug_response(scope)(scope, receive, dressed)
+            elif not dressed.ended:
                 raise
-            error = ImagegateError("The gateway failed; this is a bug. Nothing more was charged.")
-            await _plain_error(error, dressed.request_id)(scope, receive, dressed)
+        finally:
+            if dressed.begun:
+                self._telemetry.count_request(scope["method"], route_of(scope), dressed.status)
 
     async def _serve(self, scope: Scope, receive: Receive, dressed: "Dressed") -> None:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEADERS:
             error = ImagegateError(f"The headers are longer than {LONGEST_HEADERS} bytes.")
             error.status, error.type, error.code = 431, "invalid_request_error", "header_too_large"
-            await _plain_error(error, dressed.request_id)(scope, receive, dressed)
+            await _plain_error(error, scope)(scope, receive, dressed)
             return
         hot = self._hot.get((scope["method"], scope["path"]))
         if hot is None:
             await self.api(scope, receive, dressed)
             return
-        scope["app"] = self.api
+        scope["app"], scope["imagegate.route"] = self.api, scope["path"]
         request = Request(scope, receive)
         try:
             response = await hot(request)
         except ImagegateError as error:
             response = error_response(request, error)
+        except OUTAGES as error:
+            response = error_response(request, outage(error))
         await response(scope, receive, dressed)
 
 
 class Dressed:
-    """An ASGI `send` that puts onto every answer the headers that all answers have."""
+    """An ASGI `send` that puts onto every answer the headers that all answers have.
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    Before the last part of an answer goes out, its listener is told: whoever leaves later has what was asked for.
+    """
+
+    def __init__(self, send: Send, scope: Scope, request_id: str) -> None:
         self._send = send
+        self._scope = scope
         self._started = monotonic()
         self.request_id = request_id
         self.begun = False
+        self.status = 0
+        self.ended = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.begun = True
+            self.begun, self.status = True, message["status"]
             headers = message["headers"]
             ms = round((monotonic() - self._started) * 1000)
             headers += (
                 (b"x-request-id", self.request_id.encode("latin-1")),
                 (b"openai-processing-ms", b"%d" % ms),
                 (b"x-content-type-options", b"nosniff"),
+                *self._scope.get(EXTRA_HEADERS, ()),
             )
             if not any(name == b"cache-control" for name, _ in headers):
                 headers.append((b"cache-control", b"private, no-store"))
+        elif not message.get("more_body"):
+            self.ended = True
+            if LISTENER in self._scope:
+                await self._scope[LISTENER].answered()
         await self._send(message)
 
 
@@ -125,34 +170,6 @@ def request_id_of(scope: Scope) -> str:
     return public_id("req", new_id())
 
 
-class Listener:
-    """Watches whether the caller is still there, while the line works. Use it as a context manager.
-
-    The body must have been read: what is received after it can only be the end of the connection.
-    """
-
-    def __init__(self, request: Request) -> None:
-        self._receive = request.receive
-        self.gone = False
-
-    def __enter__(self) -> "Listener":
-        self._watch = asyncio.ensure_future(self._wait())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._watch.cancel()
-
-    async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.gone = True
-
-    async def is_gone(self) -> bool:
-        # One turn of the loop: an end that has arrived already is seen.
-        await asyncio.sleep(0)
-        return self.gone
-
-
 def tidy(path: str) -> str:
     """Double and trailing slashes are tolerated, but in signed media paths."""
     if path.startswith("/media/") or ("//" not in path and (len(path) == 1 or not path.endswith("/"))):
@@ -160,9 +177,14 @@ def tidy(path: str) -> str:
     return "/" + "/".join(part for part in path.split("/") if part)
 
 
-def _plain_error(error: ImagegateError, request_id: str) -> Response:
-    status, body = openai_error(error, request_id)
-    return JSONResponse(body, status, headers={"x-should-retry": "false"})
+def bug_response(scope: Scope) -> Response:
+    return _plain_error(ImagegateError("The gateway failed; this is a bug. Nothing more was charged."), scope)
+
+
+def _plain_error(error: ImagegateError, scope: Scope) -> Response:
+    face: Face = scope["imagegate.face"] or Face("", openai_error)
+    status, body = face.render(error, scope["imagegate.request_id"])
+    return JSONResponse(body, status, headers={"x-should-retry": "false"}, media_type=face.media_type)
 
 
 async def healthz(_: Request) -> Response:

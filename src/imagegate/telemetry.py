@@ -1,0 +1,90 @@
+"""What this process counts, and how it is told to Prometheus. Text format; no label can take endless values."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is read as somebody looks. None: unknown, and then left out; the ledger's, when it cannot be read."""
+
+    in_flight: int
+    journal_waiting: int | None = None
+    limiter_fallbacks: int | None = None
+    database_up: bool = False
+    ledger_imbalances: int | None = None
+    open_holds: int | None = None
+    oldest_open_hold_s: float | None = None
+
+
+GAUGES = (
+    ("imagegate_generations_in_flight", "Generations this process works on.", "in_flight"),
+    ("imagegate_journal_waiting", "Items that wait for the journal's next batch.", "journal_waiting"),
+    ("imagegate_database_up", "1 when the database answered the last look.", "database_up"),
+    (
+        "imagegate_ledger_imbalances",
+        "Wallets whose held tokens are not the holds of their open generations. Anything but 0 is a bug.",
+        "ledger_imbalances",
+    ),
+    ("imagegate_open_holds", "Generations of all processes that hold tokens.", "open_holds"),
+    (
+        "imagegate_oldest_open_hold_seconds",
+        "Age of the oldest hold that somebody works on, of all processes; 0 when there is none.",
+        "oldest_open_hold_s",
+    ),
+)
+
+
+class Telemetry:
+    """The counters of one process. Made by the app, handed to whoever counts."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._requests = Counter(
+            "imagegate_requests",
+            "Answers by method, route and status.",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
+        self._known: dict[tuple[str, str, int], Counter] = {}
+
+    def count_request(self, method: str, route: str, status: int) -> None:
+        """One answer. `route` is a template with its braces, never a path with somebody's id in it."""
+        counter = self._known.get((method, route, status))
+        if counter is None:
+            labels = (method if method in METHODS else "other", route, str(status))
+            counter = self._requests.labels(*labels)
+            if labels[0] == method:
+                self._known[(method, route, status)] = counter
+        counter.inc()
+
+    def render(self, reading: Reading) -> bytes:
+        """Everything in Prometheus' text format."""
+        read = CollectorRegistry()
+        read.register(Read(reading))
+        return generate_latest(self._registry) + generate_latest(read)
+
+
+class Read(Collector):
+    """A reading as metrics."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def collect(self) -> Iterator[Metric]:
+        for name, about, field in GAUGES:
+            value = getattr(self._reading, field)
+            if value is not None:
+                yield GaugeMetricFamily(name, about, value=value)
+        if self._reading.limiter_fallbacks is not None:
+            about = "Requests whose limits were kept by this process alone, since Redis was away."
+            yield CounterMetricFamily(
+                "imagegate_limiter_fallbacks", about, value=self._reading.limiter_fallbacks
+            )
