@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from importlib import import_module
 from time import monotonic
 from uuid import UUID
@@ -16,15 +17,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imagegate import failpoints
 from imagegate.catalogue import prices as price_rows
+from imagegate.catalogue import rule_rows
 from imagegate.catalogue.catalogue import Catalogue
 from imagegate.catalogue.prices import PriceBook
 from imagegate.domain import Adapter, Credential
 from imagegate.errors import OperatorError
 from imagegate.identity.keys import KeyCache
+from imagegate.identity.limits import Limiter
+from imagegate.identity.limits_local import LocalLimiter
 from imagegate.identity.secret import Keyring
 from imagegate.ids import new_id
 from imagegate.journal.journal import Journal
 from imagegate.journal.lease import Lease
+from imagegate.journal.waiting import Watch
 from imagegate.media.store import ImageStore, open_store
 from imagegate.moderation.blocklist import Blocklist
 from imagegate.outbound import Outbound, open_outbound
@@ -44,6 +49,7 @@ class Status:
 
     draining: bool = False
     running: set[UUID] = field(default_factory=set)
+    watch: Watch = field(default_factory=Watch)
     prices_read_at: float = field(default_factory=monotonic)
 
 
@@ -61,6 +67,7 @@ class Services:
     pool: WorkPool
     store: ImageStore
     blocklist: Blocklist
+    limiter: Limiter
     journal: Journal
     supervisor: Supervisor
     status: Status
@@ -70,10 +77,7 @@ class Services:
 async def open_services(
     settings: Settings, say: Callable[[str], None] = lambda line: None
 ) -> AsyncIterator[Services]:
-    """Open everything, yield it, and close it in reverse; running generations are waited for first.
-
-    Raises OperatorError for what an operator can mend.
-    """
+    """Open everything, yield it, close it in reverse; running generations are waited for. Raises OperatorError."""
     async with AsyncExitStack() as stack:
         registry = await stack.enter_async_context(open_registry(settings, say))
         engine, keyring, catalogue = registry.engine, registry.keyring, registry.catalogue
@@ -97,6 +101,7 @@ async def open_services(
             pool=pool,
             store=store,
             blocklist=Blocklist.read(settings.moderation_blocklist_file),
+            limiter=await stack.enter_async_context(open_limiter(settings, engine)),
             journal=journal,
             supervisor=Supervisor(),
             status=Status(),
@@ -138,6 +143,26 @@ async def forget_workers(engine: AsyncEngine, alone_since: datetime, lease_s: fl
         await tx.execute(query, {"latest": alone_since + timedelta(seconds=lease_s)})
 
 
+@asynccontextmanager
+async def open_limiter(settings: Settings, engine: AsyncEngine) -> AsyncIterator[Limiter]:
+    """Limits kept in this process, or with IMAGEGATE_REDIS_URL by all processes together."""
+    if settings.redis_url is None:
+        yield LocalLimiter()
+        return
+    # The client takes 0.1 s to import, and few need it.
+    from imagegate.identity.limits_redis import open_shared
+
+    async with open_shared(settings.redis_url.get_secret_value(), partial(count_workers, engine)) as limiter:
+        yield limiter
+
+
+async def count_workers(engine: AsyncEngine) -> int:
+    """How many processes share the limits: this one and all others that live."""
+    async with engine.connect() as connection:
+        query = text("SELECT count(*) FROM workers WHERE lease_until > now()")
+        return int((await connection.execute(query)).scalar_one())
+
+
 async def check_store(engine: AsyncEngine, store: ImageStore) -> None:
     """A store belongs to one database. Raises OperatorError when this one belongs to another."""
     store_id = await store.identify()
@@ -173,6 +198,7 @@ async def refresh(services: Services) -> None:
                 versions = await price_rows.read_versions(connection)  # before load: no change is missed
                 if versions != known:
                     services.prices.replace(await price_rows.load(connection))
+                    services.catalogue.rules.replace(await rule_rows.load(connection))
                     known = versions
             services.status.prices_read_at = monotonic()
         except Exception as error:

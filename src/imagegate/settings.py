@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     database_timeout_s: float = Field(
         5.0, gt=0, le=60, description="Longest wait for one statement or connection."
     )
+    redis_url: SecretStr | None = Field(
+        None, description="redis://, rediss:// or unix:// of limits that several processes share."
+    )
     store_url: str | None = Field(
         None, description="s3://, gs:// or az:// bucket for images. Absent: the data directory."
     )
@@ -70,6 +73,12 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address `serve` and `demo` listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Port `serve` and `demo` listen on.")
+    poll_window_s: float = Field(
+        82_800.0,
+        ge=1,
+        le=82_800,
+        description="Longest time work that a provider has accepted is asked about.",
+    )
     deadline_s: float = Field(300.0, ge=0.1, le=3600, description="Longest time one generation may take.")
     drain_s: float = Field(
         330.0, ge=0, le=7200, description="How long a stopping process waits for its generations."

@@ -21,6 +21,8 @@ class Reading:
     ledger_imbalances: int | None = None
     open_holds: int | None = None
     oldest_open_hold_s: float | None = None
+    proof_violations: int | None = None
+    proof_at_s: float | None = None
 
 
 GAUGES = (
@@ -37,6 +39,16 @@ GAUGES = (
         "imagegate_oldest_open_hold_seconds",
         "Age of the oldest hold that somebody works on, of all processes; 0 when there is none.",
         "oldest_open_hold_s",
+    ),
+    (
+        "imagegate_ledger_violations",
+        "Rows that the last `imagegate ledger verify` found to break an invariant.",
+        "proof_violations",
+    ),
+    (
+        "imagegate_ledger_verified_timestamp_seconds",
+        "When that was, in seconds since 1970.",
+        "proof_at_s",
     ),
 )
 

@@ -152,16 +152,3 @@ async def test_the_last_proof_is_remembered(services: Services, engine: AsyncEng
     assert kept is not None
     assert kept.violations == 0
     assert kept.seconds == pytest.approx(report.seconds, abs=0.001)
-
-
-async def test_the_oldest_hold_is_as_old_as_its_generation(account: Account, engine: AsyncEngine) -> None:
-    async with engine.connect() as connection:
-        await with_a_hold(connection, account)
-        await connection.execute(
-            text(f"UPDATE generations SET created_at = now() - interval '90 seconds' {FOR}"),
-            {"id": account.id},
-        )
-        assert await proof.oldest_open_hold(connection) == pytest.approx(90, abs=1)
-        await connection.execute(text(f"UPDATE generations SET state = 'queued' {FOR}"), {"id": account.id})
-        assert await proof.oldest_open_hold(connection) < 90
-        await connection.rollback()

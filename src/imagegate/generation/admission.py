@@ -1,12 +1,78 @@
-"""Decides whether a planned request may go on: how much is in flight, and what moderation says."""
+"""Decides whether a planned request may go on: how much is in flight, the caller's limits, and what moderation says."""
 
-from imagegate.domain import GenerationRequest
-from imagegate.errors import Overloaded
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from imagegate.domain import GenerationRequest, Plan, Principal
+from imagegate.errors import BillingUnavailable, CallerError, Overloaded
+from imagegate.identity.limits import NOTHING, Taken, wants_of
 from imagegate.services import Services
 
+AFTER_DEADLINE_S = 15.0
+"""A slot ends by itself so long after the deadline: a generation may still be settled then."""
 
-def admit(services: Services, request: GenerationRequest) -> None:
-    """Raises Overloaded, ContentRejected. Nothing is held yet."""
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a request took of its caller's limits. Every admission is left once: `leave`, or `inside`."""
+
+    images: int
+    taken: Taken = NOTHING
+
+
+def check_room(services: Services) -> None:
+    """Raises Overloaded."""
     if len(services.supervisor) >= services.settings.max_in_flight:
         raise Overloaded("This gateway is working on as many generations as it takes. Try again in a moment.")
-    services.blocklist.check(request.prompt)
+
+
+async def enter(
+    services: Services, principal: Principal, request: GenerationRequest, plan: Plan
+) -> Admission:
+    """Take a request, its images and a slot, then ask moderation. No wallet is touched yet.
+
+    Raises Overloaded, RateLimited, ConcurrencyLimited, ContentRejected. After any of them, and after a cancel,
+    images and slot are free again; the request still counts.
+    """
+    check_room(services)
+    images = plan.quote.n
+    admission = Admission(images)
+    if wants := wants_of(principal, images):
+        lease_s = services.settings.deadline_s + AFTER_DEADLINE_S
+        admission = Admission(images, await services.limiter.take(wants, lease_s))
+    try:
+        services.blocklist.check(request.prompt)
+    except BaseException:
+        await leave(services, admission, images_back=True)
+        raise
+    return admission
+
+
+async def count(services: Services, principal: Principal) -> Taken:
+    """Count a request that makes no image, like a dry run. Raises RateLimited."""
+    wants = wants_of(principal, 0, slot=False)
+    return await services.limiter.take(wants, 1.0) if wants else NOTHING
+
+
+async def leave(services: Services, admission: Admission, *, images_back: bool) -> None:
+    """Give the slot back, and the images too where none were asked for. Does not raise; at most half a second."""
+    if admission.taken.wants:
+        images = admission.images if images_back else 0
+        await services.limiter.give_back(admission.taken, images=images)
+
+
+@asynccontextmanager
+async def inside(services: Services, admission: Admission) -> AsyncIterator[None]:
+    """Around everything after `enter`, inside the task that does it: gives back what its end says."""
+    try:
+        yield
+    except BaseException as error:
+        await leave(services, admission, images_back=is_refusal(error))
+        raise
+    await leave(services, admission, images_back=False)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Nothing was made and nobody failed: an empty wallet, moderation, a request that a provider finds invalid."""
+    return isinstance(error, CallerError | Overloaded | BillingUnavailable)

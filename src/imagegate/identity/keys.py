@@ -19,7 +19,7 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from imagegate.domain import Principal
+from imagegate.domain import Principal, RateLimits
 from imagegate.errors import InvalidRequest, NotFound, Unauthenticated
 from imagegate.identity.secret import digest
 from imagegate.identity.tables import accounts, api_keys
@@ -33,8 +33,14 @@ CACHE_KEYS = 10_000
 
 FIND = text(
     """
-    SELECT k.account_id, k.env, k.id, k.team, k.app, k.environment
+    SELECT k.account_id, k.env, k.id, k.team, k.app, k.environment,
+        of_account.requests_per_min, of_account.images_per_min, of_account.concurrent,
+        of_key.requests_per_min, of_key.images_per_min, of_key.concurrent
     FROM api_keys k JOIN accounts a ON a.id = k.account_id
+    LEFT JOIN limits of_account ON (of_account.account_id, of_account.env) = (k.account_id, k.env)
+        AND of_account.scope = 'account' AND of_account.scope_id = ''
+    LEFT JOIN limits of_key ON (of_key.account_id, of_key.env) = (k.account_id, k.env)
+        AND of_key.scope = 'key' AND of_key.scope_id = k.id::text
     WHERE k.hash = :hash AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
         AND a.closed_at IS NULL
     """
@@ -50,20 +56,21 @@ class Labels:
 
 def mint(env: str) -> str:
     """A new key in plain text."""
-    body = _base62(secrets.randbits(256), 43)
-    return f"igk_{env}_{body}{_checksum(env, body)}"
+    body = base62(secrets.randbits(256), 43)
+    return f"igk_{env}_{body}{checksum(env, body)}"
 
 
 def is_well_formed(key: str) -> bool:
     match = SHAPE.fullmatch(key)
-    return match is not None and match[3] == _checksum(match[1], match[2])
+    return match is not None and match[3] == checksum(match[1], match[2])
 
 
-def _checksum(env: str, body: str) -> str:
-    return _base62(zlib.crc32(f"{env}{body}".encode()), 6)
+def checksum(label: str, body: str) -> str:
+    return base62(zlib.crc32(f"{label}{body}".encode()), 6)
 
 
-def _base62(number: int, width: int) -> str:
+def base62(number: int, width: int) -> str:
+    """`width` characters of ALPHABET, zeros in front."""
     digits = []
     for _ in range(width):
         number, digit = divmod(number, 62)
@@ -101,22 +108,31 @@ class KeyCache:
             raise Unauthenticated(INVALID)
         if len(self._known) >= CACHE_KEYS:
             self._known.clear()
-        principal = Principal(*row)
+        principal = principal_from(row)
         self._known[key] = (monotonic() + CACHE_S, principal)
         return principal
 
 
+def principal_from(row: Sequence[Any]) -> Principal:
+    """A row of FIND."""
+    account_id, env, key_id, team, app, environment, *rates = row
+    both = (RateLimits("account", *rates[:3]), RateLimits("key", *rates[3:]))
+    limits = tuple(limits for limits in both if limits != RateLimits(limits.scope))
+    return Principal(account_id, env, key_id, team, app, environment, limits)
+
+
 async def create_account(tx: AsyncConnection, name: str) -> UUID:
-    """Raises InvalidRequest when the name is taken or not between 1 and 200 characters."""
-    if not 1 <= len(name.strip()) <= 200 or not name.isprintable():
+    """Raises InvalidRequest when the name is not 1 to 200 characters, with status 409 when it is taken."""
+    if not name.strip() or len(name) > 200 or not name.isprintable():
         raise InvalidRequest("An account's name has 1 to 200 printable characters.", param="name")
     account_id = new_id()
     try:
         await tx.execute(insert(accounts), {"id": account_id, "name": name})
     except IntegrityError:
-        raise InvalidRequest(
-            f"There is an account {name!r} already. List them: imagegate accounts list", param="name"
-        ) from None
+        text = f"There is an account {name!r} already. List them: imagegate accounts list"
+        taken = InvalidRequest(text, code="account_exists", param="name")
+        taken.status = 409
+        raise taken from None
     return account_id
 
 

@@ -1,4 +1,4 @@
-"""What the gauges of the ledger tell: how the last proof ended, and for how long the oldest hold has been open."""
+"""How the last proof of the ledger ended, kept where every process can tell it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,15 +18,6 @@ KEEP = text(
     """
 )
 LAST = text("SELECT value FROM instance WHERE name = 'ledger_proof'")
-
-# What is queued waits for a worker: its hold is counted from the claim.
-OLDEST = text(
-    """
-    SELECT CAST(coalesce(extract(epoch FROM now() - min(created_at)), 0) AS float8) FROM generations
-    WHERE state IN ('running', 'in_doubt')
-    """
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -49,8 +40,3 @@ async def last_proof(connection: AsyncConnection) -> Proof | None:
         return None
     kept = from_json(value)
     return Proof(datetime.fromisoformat(kept["at"]), kept["violations"], kept["seconds"])
-
-
-async def oldest_open_hold(connection: AsyncConnection) -> float:
-    """Seconds since the oldest generation that holds tokens began, by the database's clock; 0 when there is none."""
-    return float((await connection.execute(OLDEST)).scalar_one())

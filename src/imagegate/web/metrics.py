@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from imagegate.ledger.gauges import Gauges, read_gauges
+from imagegate.ledger.proof import Proof, last_proof
 from imagegate.services import Services
 from imagegate.telemetry import Reading, Telemetry
 from imagegate.web.dependencies import services_of
@@ -29,7 +30,7 @@ class Metrics:
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self._alone = asyncio.Lock()
-        self._seen: Gauges | None = None
+        self._seen: Seen | None = None
         self._until = 0.0
 
     async def answer(self, request: Request) -> Response:
@@ -43,26 +44,32 @@ class Metrics:
         return Response(self._telemetry.render(reading), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-async def look(services: Services) -> Gauges | None:
-    """The ledger's gauges; None when the database does not give them in time."""
+Seen = tuple[Gauges, Proof | None]
+
+
+async def look(services: Services) -> Seen | None:
+    """The ledger's gauges, and its last proof; None when the database does not give them in time."""
     try:
         async with asyncio.timeout(PATIENCE_S), services.engine.connect() as connection:
             await connection.execute(text(f"SET LOCAL statement_timeout = '{PATIENCE_S:.0f}s'"))
-            return await read_gauges(connection)
+            return await read_gauges(connection), await last_proof(connection)
     except Exception as error:
         log.warning("metrics_without_database", error=type(error).__name__)
         return None
 
 
-def read(services: Services, seen: Gauges | None) -> Reading:
+def read(services: Services, seen: Seen | None) -> Reading:
+    gauges, proof = seen or (None, None)
     return Reading(
         in_flight=len(services.status.running),
         journal_waiting=len(services.journal),
         limiter_fallbacks=getattr(services.limiter, "fell_back", None),
         database_up=seen is not None,
-        ledger_imbalances=seen.imbalances if seen else None,
-        open_holds=seen.open_holds if seen else None,
-        oldest_open_hold_s=seen.oldest_open_hold_s if seen else None,
+        ledger_imbalances=gauges.imbalances if gauges else None,
+        open_holds=gauges.open_holds if gauges else None,
+        oldest_open_hold_s=gauges.oldest_open_hold_s if gauges else None,
+        proof_violations=proof.violations if proof else None,
+        proof_at_s=proof.at.timestamp() if proof else None,
     )
 
 
