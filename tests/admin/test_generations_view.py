@@ -297,9 +297,12 @@ async def test_by_provider_each_attempt_counts_for_whom_it_asked(
                 "account": account.id, "id": parse_public_id("gen", named), "epoch": epoch, "seq": seq,
                 "provider": provider, "class": outcome, "images": images, "cost": cost, "risk": risk,
             }  # fmt: skip
-            query = """INSERT INTO attempts (account_id, env, generation_id, epoch, seq, provider, offering, class,
-                images, cost_usd, at_risk_usd, started_at, ms) VALUES (:account, 'live', :id, :epoch, :seq, :provider, 'm',
-                :class, :images, CAST(:cost AS numeric), CAST(:risk AS numeric), now(), 9)"""
+            query = """
+                INSERT INTO attempts (account_id, env, generation_id, epoch, seq, provider, offering, class, images,
+                    cost_usd, at_risk_usd, started_at, ms)
+                VALUES (:account, 'live', :id, :epoch, :seq, :provider, 'm', :class, :images,
+                    CAST(:cost AS numeric), CAST(:risk AS numeric), now(), 9)
+            """
             await tx.execute(text(query), values)
 
     (p1, p2) = await used(admin, account, by="provider")

@@ -56,7 +56,7 @@ def check(
     """Look at every model that can be bought here. everything: also at those whose providers are not configured."""
     found: list[Finding] = []
     book = PriceBook(current)
-    for model in catalogue.models.values():
+    for model in catalogue.listed():
         offerings = enabled_offerings(catalogue, settings, model.id)
         if everything and not offerings:
             offerings = model.offerings

@@ -1,14 +1,19 @@
-"""The catalogue: what can be made and by whom, read once, never changed. It knows no prices in force."""
+"""The catalogue: what can be made and by whom, read once, never changed. It knows no prices in force.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+Over it lie the rules of models, which change while the process runs.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from imagegate.catalogue.entries import Entry, Provider, serving
 from imagegate.catalogue.naming import Names, index_names
 from imagegate.catalogue.reading import read_documents
+from imagegate.catalogue.rules import RuleBook
 from imagegate.domain import Model, Offering, SizeRule
+from imagegate.errors import UnknownModel
 
 SANDBOX = "sandbox"
 Shelf = Mapping[str, tuple[Offering, ...]]
@@ -31,11 +36,68 @@ class Catalogue:
     models: Mapping[str, Model]
     names: Names
     shelves: Mapping[str, Shelf]
+    rules: RuleBook = field(default_factory=RuleBook)
 
     def find(self, name: str) -> Match:
-        """`dall-e-3`, `openai/dall-e-3`, `openai:dall-e-3`, an alias. Raises UnknownModel."""
-        model_id, provider = self.names.find(name)
+        """The model of a name: `dall-e-3`, `openai/dall-e-3`, `openai:dall-e-3`, an alias. Raises UnknownModel.
+
+        Also where it is disabled or redirected: this is how operators name a model.
+        """
+        if (alias := self.rules.find_alias(name)) is not None:
+            return self._aliased(alias)
+        try:
+            model_id, provider = self.names.find(name)
+        except UnknownModel:
+            match = self._find_like_alias(name)
+            if match is None:
+                raise
+            return match
         return Match(self.models[model_id], provider)
+
+    def find_served(self, name: str) -> Match:
+        """The model that serves and prices a caller's request for a name, under the rules of models.
+
+        Raises UnknownModel, also where the model is disabled.
+        """
+        match = self.find(name)
+        served = self.served(match.model)
+        provider = match.forced_provider
+        if served is not match.model and provider and provider not in self.names.providers[served.id]:
+            raise UnknownModel(
+                f"{match.model.id} is redirected to {served.id} here, which {provider} does not sell. "
+                f"Ask for {served.id}. Nothing was charged."
+            )
+        return Match(served, provider)
+
+    def served(self, model: Model) -> Model:
+        """The model itself, or the one it is redirected to. Raises UnknownModel where it is disabled."""
+        return self.models[self.rules.follow(model.id, self.entries)]
+
+    def listed(self) -> Iterator[Model]:
+        """The models that callers may name: those that are not disabled, in catalogue order."""
+        for model in self.models.values():
+            try:
+                self.served(model)
+            except UnknownModel:
+                continue
+            yield model
+
+    def _find_like_alias(self, name: str) -> Match | None:
+        """In other letters than the alias, or behind a provider: `openai:pretty`, `openai/pretty`."""
+        if (alias := self.rules.find_alias(name, exactly=False)) is not None:
+            return self._aliased(alias)
+        for mark in ":/":
+            provider, _, rest = name.partition(mark)
+            if (alias := self.rules.find_alias(rest, exactly=False)) is not None:
+                model_id, forced = self.names.find(f"{provider}:{alias}")
+                return Match(self.models[model_id], forced)
+        return None
+
+    def _aliased(self, model_id: str) -> Match:
+        if model_id not in self.models:
+            text = f"This is an alias of {model_id}, which this gateway does not know any more."
+            raise UnknownModel(f"{text} GET /v1/models lists all. Nothing was charged.")
+        return Match(self.models[model_id])
 
     def shelf(self, env: str) -> Shelf:
         """Model id → offerings: on `live` what can be reached, on `test` the sandbox in its place."""

@@ -161,9 +161,13 @@ async def load_coming(connection: AsyncConnection) -> list[Price]:
     return [price_from(row) for row in rows]
 
 
-async def list_versions(connection: AsyncConnection, model: str, limit: int = 200) -> list[Price]:
-    """Every price the model ever had or is to have, the newest version first."""
+async def list_versions(
+    connection: AsyncConnection, model: str, limit: int = 200, before: int | None = None
+) -> list[Price]:
+    """Every price the model ever had or is to have, the newest version first; `before`: only lower versions."""
     statement = select(prices).where(prices.c.model == model).order_by(prices.c.version.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(prices.c.version < before)
     return [price_from(row) for row in await connection.execute(statement)]
 
 

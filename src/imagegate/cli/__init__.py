@@ -6,16 +6,22 @@ import typer
 
 from imagegate.cli import (
     accounts,
+    allowances,
+    audit,
     config,
     db,
     demo,
     doctor,
+    generations,
     image,
     keys,
     ledger,
+    limits,
     models,
+    operators,
     prices,
     serve,
+    usage,
     wallets,
 )
 from imagegate.cli.options import Json
@@ -28,9 +34,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo.demo, serve.serve, image.image, models.models, doctor.doctor):
+for verb in (demo.demo, serve.serve, image.image, usage.usage, doctor.doctor):
     app.command()(verb)
-for noun in (accounts, keys, wallets, prices, ledger, db, config):
+NOUNS = (
+    models,
+    accounts,
+    keys,
+    limits,
+    wallets,
+    allowances,
+    prices,
+    generations,
+    operators,
+    audit,
+    ledger,
+    db,
+    config,
+)
+for noun in NOUNS:
     app.add_typer(noun.app)
 
 

@@ -22,6 +22,7 @@ ImagegateError
 │   ├── BillingUnavailable         503, the ledger cannot be reached
 │   ├── SettlementPending          503, the image exists, its capture is under way
 │   ├── GenerationPending          503, still being made upstream: a retry attaches to it
+│   ├── WorkerLost                 503, the process that made it died: a retry makes it again
 │   ├── StorageUnavailable         503, the image store cannot be written
 │   └── Overloaded                 503, shed
 ├── GenerationFailed
@@ -67,6 +68,7 @@ from imagegate.errors.outages import (
     Unavailable,
     Unpriced,
     UpstreamTimeout,
+    WorkerLost,
 )
 
 __all__ = [
@@ -104,4 +106,5 @@ __all__ = [
     "Unpriced",
     "UnsupportedMedia",
     "UpstreamTimeout",
+    "WorkerLost",
 ]

@@ -54,6 +54,15 @@ class GenerationPending(Unavailable):
     code = "generation_pending"
 
 
+class WorkerLost(Unavailable):
+    """A retry with the same key runs it again."""
+
+    code = "worker_lost"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway stopped while this was being made. Nothing was charged; try again.")
+
+
 class StorageUnavailable(Unavailable):
     code = "storage_unavailable"
 

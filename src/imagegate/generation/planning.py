@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
-from imagegate.catalogue.catalogue import Catalogue
+from imagegate.catalogue.catalogue import Catalogue, Match
 from imagegate.catalogue.prices import PriceBook
 from imagegate.domain import Candidate, Credential, GenerationRequest, Model, Offering, Plan, Size
 from imagegate.errors import InvalidRequest, NoProvider
@@ -20,7 +20,20 @@ def plan(
     default_model: str,
 ) -> Plan:
     """Raises UnknownModel, InvalidRequest, Unpriced, NoProvider. Nothing is asked of anybody."""
-    match = catalogue.find(request.model or default_model)
+    match = catalogue.find_served(request.model or default_model)
+    return plan_for(match, request, env, catalogue=catalogue, prices=prices, credentials=credentials)
+
+
+def plan_for(
+    match: Match,
+    request: GenerationRequest,
+    env: str,
+    *,
+    catalogue: Catalogue,
+    prices: PriceBook,
+    credentials: Mapping[str, Credential],
+) -> Plan:
+    """The plan of a model that is known, whatever the rules say of it. Raises as `plan` does."""
     model = match.model
     size = request.size or model.default_size
     check(request, model, size)
@@ -52,7 +65,10 @@ _PLANS: "WeakKeyDictionary[PriceBook, tuple[object, dict[Wish | None, Plan]]]" =
 
 
 def plans_at(prices: PriceBook) -> "dict[Wish | None, Plan]":
-    """Plans made at the prices in force. Most requests differ in their prompt alone, which no plan looks at."""
+    """Plans made at the prices in force. Most requests differ in their prompt alone, which no plan looks at.
+
+    Plans are known by the model that the rules led to just now, so a change of rules cannot find an old one.
+    """
     known = _PLANS.get(prices)
     if known is None or known[0] is not prices.current or len(known[1]) >= MOST_PLANS:
         known = _PLANS[prices] = (prices.current, {})

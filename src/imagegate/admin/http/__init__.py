@@ -26,11 +26,35 @@ function it calls records the change with `writing.actor`, which carries the rea
 
 from fastapi import APIRouter
 
-from imagegate.admin.http import accounts, audit, generations, keys, operators, usage, wallets
+from imagegate.admin.http import (
+    accounts,
+    allowances,
+    audit,
+    generations,
+    keys,
+    limits,
+    models,
+    operators,
+    prices,
+    usage,
+    wallets,
+)
 from imagegate.admin.http.described import SECURITY_SCHEME
 from imagegate.admin.http.problems import FACE, PREFIX
 
-NOUNS = (accounts, keys, wallets, generations, usage, operators, audit)
+NOUNS = (
+    accounts,
+    keys,
+    limits,
+    wallets,
+    allowances,
+    models,
+    prices,
+    generations,
+    usage,
+    operators,
+    audit,
+)
 
 router = APIRouter(prefix=PREFIX, tags=["admin"])
 for noun in NOUNS:

@@ -15,9 +15,12 @@ SECURITY_SCHEME = {
 }
 PATH = {
     "account": "`acc_…`, or the name where it has no slash.",
+    "alias": "A name that an operator gave; it may have slashes.",
+    "allowance": "`alw_…`",
     "env": "`live` or `test`.",
     "generation": "`gen_…`",
     "key": "`key_…`",
+    "model": "Any name of a model; it may have slashes.",
     "operator": "`opk_…`",
 }
 

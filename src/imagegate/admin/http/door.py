@@ -1,7 +1,7 @@
 """The door of the admin API: who comes in, what they may, and the transaction their change is made in.
 
-`reads` and `writes` make a route of a plain function. What they promise for every route: an operator key with the
-scope; strict JSON, and a strict query; for a write a reason, and a transaction that ends before the answer is sent.
+`reads`, `asks` and `writes` make a route of a plain function. What they promise for every route: an operator key with
+the scope; strict JSON, and a strict query; for a write a reason, and a transaction that ends before the answer is sent.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -33,10 +33,14 @@ MOST_BODY_BYTES = 1024 * 1024
 JsonObject = dict[str, Any]
 
 
-class Change(BaseModel):
-    """The body of a write. Base of those that say more than why."""
+class Question(BaseModel):
+    """The body of a look that does not fit into a query string. Base of all bodies."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Change(Question):
+    """The body of a write. Base of those that say more than why."""
 
     reason: Annotated[
         str,
@@ -45,6 +49,7 @@ class Change(BaseModel):
 
 
 Q = TypeVar("Q", bound=Query)
+A = TypeVar("A", bound=Question)
 B = TypeVar("B", bound=Change)
 
 
@@ -70,6 +75,7 @@ class Writing:
 
 
 Look = Callable[[Reading, Q], Awaitable[JsonObject]]
+Ask = Callable[[Reading, A], Awaitable[JsonObject]]
 Do = Callable[[Writing, B], Awaitable[JsonObject]]
 
 
@@ -79,6 +85,16 @@ def reads(router: APIRouter, path: str, query: type[Q], summary: str) -> Callabl
     def route(look: Look[Q]) -> Look[Q]:
         add(router, "GET", path, partial(answer_read, look, query), look, "read", 200, summary, query, None)
         return look
+
+    return route
+
+
+def asks(router: APIRouter, path: str, body: type[A], summary: str) -> Callable[[Ask[A]], Ask[A]]:
+    """A POST route of a function that changes nothing. Needs the scope `read`, and no reason."""
+
+    def route(ask: Ask[A]) -> Ask[A]:
+        add(router, "POST", path, partial(answer_ask, ask, body), ask, "read", 200, summary, None, body)
+        return ask
 
     return route
 
@@ -123,7 +139,7 @@ def add(
     status: int,
     summary: str,
     query: type[Query] | None,
-    body: type[Change] | None,
+    body: type[Question] | None,
 ) -> None:
     async def endpoint(request: Request) -> Response:
         return await answer(request)
@@ -146,6 +162,16 @@ async def answer_read(look: Look[Q], query: type[Q], request: Request) -> Respon
         services, wanted = services_of(request), read_query(request, query)
         async with services.engine.connect() as connection:
             return JSONResponse(await look(Reading(services, operator, path_of(request), connection), wanted))
+
+
+async def answer_ask(ask: Ask[A], body: type[A], request: Request) -> Response:
+    async with answering(changing=False):
+        operator = await enter(request, "read")
+    read_query(request, Query)
+    wanted = await read_change(request, body)
+    services = services_of(request)
+    async with answering(changing=False), services.engine.connect() as connection:
+        return JSONResponse(await ask(Reading(services, operator, path_of(request), connection), wanted))
 
 
 async def answer_write(do: Do[B], scope: Scope, body: type[B], status: int, request: Request) -> Response:
@@ -206,7 +232,7 @@ def read_query(request: Request, query: type[Q]) -> Q:
         raise first_fault(error) from None
 
 
-async def read_change(request: Request, body: type[B]) -> B:
+async def read_change(request: Request, body: type[A]) -> A:
     """Raises what `read_json_object` raises, and InvalidRequest."""
     settings = services_of(request).settings
     most_bytes = min(settings.max_body_bytes, MOST_BODY_BYTES)

@@ -25,7 +25,9 @@ class NewAlias(Change):
 
 
 class Redirection(Change):
-    target: Annotated[Name, Field(description="Any name of the model that is to serve and price the requests.")]
+    target: Annotated[
+        Name, Field(description="Any name of the model that is to serve and price the requests.")
+    ]
 
 
 @reads(router, "/models", Query, "List models")

@@ -10,9 +10,13 @@ from imagegate.services import Services
 
 
 def model_object(services: Services, model: Model, env: str) -> dict[str, Any]:
-    """`available`: a provider that sells it is configured, and it has a price."""
-    pricing = pricing_of(services, model)
-    offerings = services.catalogue.shelf(env).get(model.id, ())
+    """`available`: a provider that sells it is configured, and it has a price. Raises UnknownModel for a disabled one.
+
+    Of a redirected model everything but its names is what the model has that serves its requests.
+    """
+    served = services.catalogue.served(model)
+    pricing = pricing_of(services, served)
+    offerings = services.catalogue.shelf(env).get(served.id, ())
     providers = [o.provider for o in offerings if o.provider in services.credentials]
     return {
         "id": model.id,
@@ -21,15 +25,16 @@ def model_object(services: Services, model: Model, env: str) -> dict[str, Any]:
         "owned_by": model.creator,
         "shutdown_date": model.shutdown_date,
         "successor": model.successor,
-        "aliases": [model.name, *model.aliases],
+        "redirected_to": served.id if served is not model else None,
+        "aliases": [model.name, *model.aliases, *services.catalogue.rules.aliases_of(model.id)],
         "available": bool(providers) and pricing is not None,
         "providers": providers,
-        "operations": list(model.operations),
-        "sizes": [str(size) for size in model.sizes],
-        "default_size": str(model.default_size),
-        "qualities": list(model.qualities),
-        "default_quality": model.default_quality,
-        "max_prompt_chars": model.max_prompt_chars,
+        "operations": list(served.operations),
+        "sizes": [str(size) for size in served.sizes],
+        "default_size": str(served.default_size),
+        "qualities": list(served.qualities),
+        "default_quality": served.default_quality,
+        "max_prompt_chars": served.max_prompt_chars,
         "pricing": pricing,
     }
 

@@ -6,15 +6,18 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from imagegate.dialects.openai import models, reply
+from imagegate import failpoints
+from imagegate.dialects.openai import listing, models, reply
 from imagegate.dialects.openai.body import GenerationBody, read_generation
 from imagegate.generation import pipeline, records
-from imagegate.web.dependencies import authenticate, services_of
+from imagegate.web.dependencies import asked_of, authenticate, services_of
 from imagegate.web.guards import read_json_object
+from imagegate.web.listener import Listener
 from imagegate.web.media import mint_links
-from imagegate.web.process import Handler, Listener
+from imagegate.web.process import Handler
 
 router = APIRouter(tags=["images"])
+router.include_router(listing.router)
 
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -32,9 +35,10 @@ async def create(request: Request) -> Response:
     services = services_of(request)
     principal = await authenticate(request)
     wanted = read_generation(await read_json_object(request, services.settings))
-    with Listener(request) as listener:
-        generation = await pipeline.generate(services, principal, wanted, listener.is_gone)
+    asked = asked_of(request, "images/generations")
+    generation = await pipeline.generate(services, principal, wanted, asked, Listener(request))
     urls = mint_links(request, generation) if reply.wants(generation)[0] else []
+    failpoints.reach(services.settings, "before_answer")
     return reply.generation_reply(generation, urls, services.settings)
 
 
@@ -52,10 +56,10 @@ async def fetch(request: Request) -> Response:
 
 @router.get("/v1/models", summary="List the models")
 async def list_models(request: Request) -> Response:
-    """Every model with its sizes and prices. Needs no key; with one, `available` is this key's."""
+    """Every model that is not disabled, with sizes and prices. Needs no key; with one, `available` is this key's."""
     env = await _env(request)
     services = services_of(request)
-    listed = [models.model_object(services, model, env) for model in services.catalogue.models.values()]
+    listed = [models.model_object(services, model, env) for model in services.catalogue.listed()]
     return JSONResponse({"object": "list", "data": listed})
 
 
