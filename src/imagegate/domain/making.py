@@ -43,6 +43,7 @@ class ProviderCall:
     """One call to one provider, in our words. `fields` holds only what this offering takes.
 
     deadline_s: the longest wait for an answer. poll_s: how long an accepted job may be asked about.
+    aspect (`16:9`) and tier (`2K`): for providers that take these instead of pixels.
     accepted: to be awaited with the job before the first poll, so that a crash resumes and never resubmits.
     """
 
@@ -57,6 +58,8 @@ class ProviderCall:
     quality: str | None = None
     format: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    aspect: str | None = None
+    tier: str | None = None
     poll_s: float = 0.0
     accepted: Callable[[UpstreamJob], Awaitable[None]] = _nobody
 

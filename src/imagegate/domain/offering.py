@@ -157,10 +157,15 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A request in one offering's reach: what the provider is asked for, and what we make of it afterwards."""
+    """A request in one offering's reach: what the provider is asked for, and what we make of it afterwards.
+
+    aspect (`16:9`) and tier (`2K`): for providers that take these; `size` is then what is expected of them.
+    """
 
     size: Size
     output: Output
+    aspect: str | None = None
+    tier: str | None = None
     quality: str | None = None
     format: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)

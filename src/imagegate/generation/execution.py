@@ -219,6 +219,8 @@ def call_for(candidate: Candidate, prompt: str, images: int, left_s: float) -> P
         quality=fit.quality,
         format=fit.format,
         fields=fit.fields,
+        aspect=fit.aspect,
+        tier=fit.tier,
     )
 
 

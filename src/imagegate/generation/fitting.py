@@ -1,12 +1,12 @@
 """Fits a request to one offering, purely: sizes, qualities, formats, and what became of every parameter."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import ceil, floor, log, sqrt
 from typing import Any
 
-from imagegate.domain import Fit, GenerationRequest, Model, Offering, Output, ParameterReceipt, Size, SizeRule
+from imagegate.domain import Fit, GenerationRequest, Model, Offering, Output, ParameterReceipt, Size
 from imagegate.errors import InvalidRequest
+from imagegate.generation.sizing import Native, native_for
 
 LADDER = ("low", "medium", "high", "xhigh", "max")
 LEGACY = {"standard": "medium", "hd": "high"}
@@ -43,15 +43,17 @@ def fit(request: GenerationRequest, model: Model, offering: Offering, size: Size
         receipts.add("n", "emulated", f"calls of {offering.max_n}")
     elif request.n > 1:
         receipts.add("n", "passed")
-    native = native_size(offering.sizes, size)
-    resized = request.size is not None and native != size
+    native = native_for(offering.sizes, size)
+    exact = size if request.size is not None and (native.size != size or native.aspect) else None
     _size_receipt(request, size, native, receipts)
     _quality_receipt(request, quality, offering, receipts)
-    output, native_format = _format(request, offering, resized, size, fields, receipts)
+    output, native_format = _format(request, offering, exact, native.size != size, fields, receipts)
     _background(request, offering, fields, receipts)
     _taken_or_dropped(request, offering, fields, receipts)
     return Fit(
-        size=native,
+        size=native.size,
+        aspect=native.aspect,
+        tier=native.tier,
         output=output,
         quality=quality if quality in offering.qualities else None,
         format=native_format,
@@ -60,16 +62,18 @@ def fit(request: GenerationRequest, model: Model, offering: Offering, size: Size
     )
 
 
-def _size_receipt(request: GenerationRequest, size: Size, native: Size, receipts: Receipts) -> None:
+def _size_receipt(request: GenerationRequest, size: Size, native: Native, receipts: Receipts) -> None:
     if request.size is None:
         return
-    if native == size:
+    if native.size == size and native.aspect is None:
         receipts.add("size", "passed")
+    elif native.size == size:
+        receipts.add("size", "converted", f"{size} → {native.told}")
     elif receipts.strict:
-        text = f"This model cannot draw {size}; the nearest size is {native}."
+        text = f"This model cannot draw {size}; the nearest it draws is {native.told}."
         raise InvalidRequest(text, code="invalid_value", param="size")
     else:
-        receipts.add("size", "emulated", f"drawn at {native}, then fitted to {size}")
+        receipts.add("size", "emulated", f"drawn at {native.told}, then fitted to {size}")
 
 
 def _quality_receipt(
@@ -91,32 +95,34 @@ def _quality_receipt(
 def _format(
     request: GenerationRequest,
     offering: Offering,
+    exact: Size | None,
     resized: bool,
-    size: Size,
     fields: dict[str, Any],
     receipts: Receipts,
 ) -> tuple[Output, str | None]:
-    """What the provider is asked to encode, and what we encode afterwards."""
+    """What the provider is asked to encode, and what we encode afterwards.
+
+    exact: the size that must come out; what comes is measured. resized: it is known that it will not come so.
+    """
     wanted, b64 = request.output_format, request.response_format != "url"
-    target = size if resized else None
     compression = request.output_compression if wanted in LOSSY else None
     if request.output_compression is not None and compression is None:
         receipts.drop("output_compression", "it needs output_format jpeg or webp")
     if wanted is None:
-        return Output(size=target, b64=b64), None
+        return Output(size=exact, b64=b64), None
     native = wanted in offering.formats
     if native and not resized:
         receipts.add("output_format", "passed")
         if compression is not None:
             receipts.add("output_compression", "passed")
             fields["output_compression"] = compression
-        return Output(format=wanted, b64=b64), wanted
+        return Output(size=exact, format=wanted, b64=b64), wanted
     receipts.add(
         "output_format", "passed" if native else "emulated", None if native else "encoded by the gateway"
     )
     if compression is not None:
         receipts.add("output_compression", "emulated", "encoded by the gateway")
-    return Output(size=target, format=wanted, compression=compression, b64=b64), None
+    return Output(size=exact, format=wanted, compression=compression, b64=b64), None
 
 
 def _background(
@@ -190,56 +196,3 @@ def resolve_quality(model: Model, asked: str | None) -> str | None:
     known = [q for q in LADDER if q in model.qualities]
     below = [q for q in known if LADDER.index(q) <= LADDER.index(asked)]
     return below[-1] if below else known[0]
-
-
-def native_size(rule: SizeRule, wanted: Size) -> Size:
-    """The nearest size the offering draws: shape first, then area, never smaller than asked when it can do more."""
-    if rule.kind == "list" and rule.sizes:
-        return nearest_of(rule.sizes, wanted)
-    return nearest_free(rule, wanted)
-
-
-def nearest_of(sizes: Iterable[Size], wanted: Size) -> Size:
-    def distance(size: Size) -> tuple[float, bool, int]:
-        shape = round(abs(log(ratio(size) / ratio(wanted))), 2)
-        return shape, size.area_px < wanted.area_px, abs(size.area_px - wanted.area_px)
-
-    return min(sizes, key=distance)
-
-
-def ratio(size: Size) -> float:
-    return size.width_px / size.height_px
-
-
-def nearest_free(rule: SizeRule, wanted: Size) -> Size:
-    """Keep the shape inside the rule's ratio, scale into its area and edges, round to its multiple."""
-    if _obeys(rule, wanted):
-        return wanted
-    shape = ratio(wanted)
-    if rule.max_ratio:
-        shape = min(max(shape, 1 / rule.max_ratio), rule.max_ratio)
-    area = float(max(wanted.area_px, rule.min_pixels))
-    area = min(area, float(rule.max_pixels or area))
-    width, height = sqrt(area * shape), sqrt(area / shape)
-    grow = max(rule.min_edge / min(width, height), 1.0)
-    shrink = min(rule.max_edge / (max(width, height) * grow), 1.0)
-    up = Size(*(_rounded(edge * grow * shrink, rule, ceil) for edge in (width, height)))
-    if _obeys(rule, up):
-        return up
-    return Size(*(_rounded(edge * grow * shrink, rule, floor) for edge in (width, height)))
-
-
-def _rounded(edge: float, rule: SizeRule, rounding: Any) -> int:
-    step = rule.multiple
-    least = ceil(rule.min_edge / step) * step
-    most = rule.max_edge // step * step
-    return int(min(max(rounding(round(edge / step, 6)) * step, least), most))
-
-
-def _obeys(rule: SizeRule, size: Size) -> bool:
-    edges = (size.width_px, size.height_px)
-    return (
-        all(edge % rule.multiple == 0 and rule.min_edge <= edge <= rule.max_edge for edge in edges)
-        and rule.min_pixels <= size.area_px <= (rule.max_pixels or size.area_px)
-        and (not rule.max_ratio or max(edges) <= rule.max_ratio * min(edges))
-    )

@@ -1,13 +1,13 @@
-"""The one door to the internet: `post_json` to configured hosts, `fetch` for every link out of an answer.
+"""The one door to the internet: `post_json`, `post_form` and `get` to configured hosts, `fetch` for every link.
 
-`post_json` has two back ends of one method: `DirectApi`, a thin client on aiohttp's connections, which production
-uses; and `StandInApi` over any httpx transport, for tests that answer without sockets (`open_outbound(api=...)`).
+Calls to configured hosts have two back ends of one method: `DirectApi`, a thin client on aiohttp's connections, which
+production uses; and `StandInApi` over any httpx transport, for tests without sockets (`open_outbound(api=...)`).
 
 No proxy of the environment is used, no cookie kept, no redirect of a creating call followed. Certificates are
 checked against certifi's list, or against what SSL_CERT_FILE or SSL_CERT_DIR names.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,10 +18,11 @@ from pydantic_core import to_json
 from imagegate.outbound.client import MAX_ANSWER_BYTES, Answer, Api, build_post, post_json
 from imagegate.outbound.direct import DirectApi
 from imagegate.outbound.fetching import fetch
+from imagegate.outbound.forms import FormFile, build_form
 from imagegate.outbound.sessions import open_pools
 from imagegate.outbound.standin import StandInApi
 
-__all__ = ["MAX_ANSWER_BYTES", "Answer", "Outbound", "open_outbound"]
+__all__ = ["MAX_ANSWER_BYTES", "Answer", "FormFile", "Outbound", "is_at_home", "open_outbound"]
 
 
 class Outbound:
@@ -53,6 +54,38 @@ class Outbound:
         post = build_post(url, content, headers, provider=provider)
         return await post_json(self._api, post, provider=provider, timeout_s=timeout_s, max_bytes=max_bytes)
 
+    async def post_form(
+        self,
+        url: str,
+        *,
+        fields: Mapping[str, str],
+        files: Sequence[FormFile] = (),
+        headers: Mapping[str, str],
+        provider: str,
+        timeout_s: float,
+        max_bytes: int = MAX_ANSWER_BYTES,
+    ) -> Answer:
+        """As `post_json`, with a multipart form. Fields come before files, both in the order given."""
+        body, content_type = build_form(fields, files)
+        post = build_post(url, body, headers, provider=provider, content_type=content_type)
+        return await post_json(self._api, post, provider=provider, timeout_s=timeout_s, max_bytes=max_bytes)
+
+    async def get(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        provider: str,
+        timeout_s: float,
+        max_bytes: int = MAX_ANSWER_BYTES,
+    ) -> Answer:
+        """Ask about work that a provider has accepted. Redirects are not followed, so that no key can be.
+
+        The URL is one of ours, or one that `is_at_home` has let pass. Raises an AttemptFailed as `post_json` does.
+        """
+        post = build_post(url, b"", headers, provider=provider, method="GET")
+        return await post_json(self._api, post, provider=provider, timeout_s=timeout_s, max_bytes=max_bytes)
+
     async def fetch(
         self, url: str, *, trusted_hosts: frozenset[str], timeout_s: float, max_bytes: int, provider: str
     ) -> bytes:
@@ -63,6 +96,18 @@ class Outbound:
         """
         trusted = self._allowed | {host.lower() for host in trusted_hosts}
         return await fetch(self._links, url, trusted, timeout_s, max_bytes, provider)
+
+
+def is_at_home(url: str, base_url: str, trusted_hosts: frozenset[str]) -> bool:
+    """Whether our key may go to `url`: https like the base URL, at its host or at one that is configured."""
+    try:
+        place, home = httpx.URL(url), httpx.URL(base_url)
+    except httpx.InvalidURL:
+        return False
+    hosts = {host.lower() for host in trusted_hosts} | {home.netloc.decode("ascii").lower()}
+    return (
+        place.scheme == home.scheme and not place.userinfo and place.netloc.decode("ascii").lower() in hosts
+    )
 
 
 @asynccontextmanager

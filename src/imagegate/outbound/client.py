@@ -1,4 +1,4 @@
-"""Creating calls: one POST to a configured host, and what is certain about it when it fails.
+"""Calls to configured hosts: one request each, and what is certain about it when it fails.
 
 Two back ends send it: `direct` in production, `standin` where a test gives its own httpx transport.
 """
@@ -24,8 +24,8 @@ FIXED_HEADERS = (
     (b"User-Agent", USER_AGENT.encode()),
     (b"Accept", b"application/json"),
     (b"Accept-Encoding", b"identity"),
-    (b"Content-Type", b"application/json"),
 )
+JSON = "application/json"
 HEADER_NAME = re.compile(r"[A-Za-z0-9_-]+")
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 NETWORK_ERRORS = (httpx.HTTPError, aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError)
@@ -60,6 +60,7 @@ class Post:
     target: Target
     headers: list[tuple[bytes, bytes]]
     body: bytes
+    method: str = "POST"
 
 
 class Sending:
@@ -93,10 +94,19 @@ async def post_json(api: Api, post: Post, *, provider: str, timeout_s: float, ma
     return answer
 
 
-def build_post(url: str, body: bytes, headers: Mapping[str, str], *, provider: str) -> Post:
+def build_post(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    provider: str,
+    content_type: str = JSON,
+    method: str = "POST",
+) -> Post:
+    said = {**headers, "Content-Type": content_type} if body else headers
     try:
-        own = [(header_name(name), header_value(value)) for name, value in headers.items()]
-        return Post(parsed(url), own, body)
+        own = [(header_name(name), header_value(value)) for name, value in said.items()]
+        return Post(parsed(url, method), own, body, method)
     except (httpx.InvalidURL, ValueError):
         raise NotSent(provider, "has a base URL or a key that cannot be used") from None
 
@@ -114,14 +124,14 @@ def header_value(value: str) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def parsed(url: str) -> Target:
+def parsed(url: str, method: str) -> Target:
     """Kept, since the few URLs that are called are called often."""
     target = httpx.URL(url)
     if target.scheme not in ("http", "https") or not target.host or target.userinfo:
         raise httpx.InvalidURL("not an http or https URL, or one with a user name")
     origin = f"{target.scheme}://{target.netloc.decode('ascii')}"
     lines = written(((b"Host", target.netloc), *FIXED_HEADERS))
-    return Target(target, origin, b"POST %b HTTP/1.1\r\n%b" % (target.raw_path, lines))
+    return Target(target, origin, b"%b %b HTTP/1.1\r\n%b" % (method.encode("ascii"), target.raw_path, lines))
 
 
 def written(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -15,7 +15,7 @@ class StandInApi:
     async def send(self, post: Post, sending: Sending, max_bytes: int) -> Answer | None:
         """What a foreign transport did before it failed is unknown, so none of its failures is NotSent."""
         headers = [*FIXED_HEADERS, *post.headers]
-        request = httpx.Request("POST", post.target.url, headers=headers, content=post.body)
+        request = httpx.Request(post.method, post.target.url, headers=headers, content=post.body)
         sending.begun = True
         response = await self._transport.handle_async_request(request)
         try:
