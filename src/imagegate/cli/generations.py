@@ -187,8 +187,10 @@ def text_of(shown: dict[str, Any]) -> str:
 @app.command()
 def refund(
     generation: GenerationId,
-    cause: Annotated[str, typer.Option(metavar="TEXT", help="What it is for; each cause is refunded once.")],
     reason: Reason,
+    cause: Annotated[
+        str, typer.Option(metavar="TEXT", help="What it is for; each cause is refunded once.")
+    ] = "operator",
     tokens: Annotated[
         int | None, typer.Option(min=1, help="How many; without it all that is left of the charge.")
     ] = None,

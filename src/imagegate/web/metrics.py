@@ -21,6 +21,7 @@ log = structlog.get_logger()
 KEPT_S = 5.0
 PATIENCE_S = 2.0
 PLAIN_ROUTES = ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json")
+ADMIN = "/admin/v1"
 OTHER = "other"
 
 
@@ -77,7 +78,8 @@ def route_of(scope: Scope) -> str:
     """The template of the route that answered: of endlessly many paths, one of a few."""
     template = scope.get("imagegate.route") or getattr(scope.get("route"), "path", None)
     if isinstance(template, str):
-        return template
+        admin = scope["path"].startswith(ADMIN) and not template.startswith(ADMIN)
+        return ADMIN + template if admin else template
     path: str = scope["path"]
     if path.startswith("/media/"):
         return "/media/{path}"

@@ -60,7 +60,7 @@ class Refunding(Change):
     cause: Annotated[
         str,
         Field(min_length=1, max_length=LONGEST_CAUSE, description="What it is for; each is given back once."),
-    ]
+    ] = "operator"
     tokens: Annotated[Tokens | None, Field(description="null = all that is left of the charge.")] = None
 
 
