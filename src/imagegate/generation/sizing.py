@@ -51,14 +51,14 @@ def nearest_aspect(rule: SizeRule, wanted: Size) -> Native:
 
 
 def shape_of(aspect: str) -> float:
-    """`16:9` → 1.78."""
+    """`16:9` → 1.78; a side may be a fraction: `9:19.5`."""
     width, _, height = aspect.partition(":")
-    return int(width) / int(height)
+    return float(width) / float(height)
 
 
 def area_of(tier: str) -> int:
-    """`2K` → 2048²; a number without K is an edge in pixels."""
-    edge = float(tier[:-1]) * 1024 if tier[-1] in "kK" else float(tier)
+    """`2K` → 2048²; a number without K, such as `768sq`, is an edge in pixels."""
+    edge = float(tier[:-1]) * 1024 if tier[-1] in "kK" else float(tier.removesuffix("sq"))
     return round(edge * edge)
 
 
