@@ -1,10 +1,12 @@
-"""What an offering's provider asks for one image, in USD, as the catalogue has it."""
+"""What an offering's provider asks, in USD, as the catalogue has it."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from math import ceil
+from typing import Any
 
 from imagegate.catalogue.pricing import find_cell, terms_from
-from imagegate.domain import Offering, Size
+from imagegate.domain import Offering, Size, count_usage
 
 NANO = 10**9
 
@@ -17,3 +19,27 @@ def image_cost_usd(offering: Offering, size: Size, quality: str | None) -> Decim
     terms = terms_from(cost.get("usd"), cost.get("megapixel_usd"), lambda usd: ceil(Decimal(str(usd)) * NANO))
     nano_usd = find_cell(terms.cells, terms.per_megapixel, size, quality)
     return None if nano_usd is None else Decimal(ceil(nano_usd)) / NANO
+
+
+def usage_cost_usd(offering: Offering, usage: Mapping[str, Any] | None) -> Decimal | None:
+    """USD of what the provider counted; None where it sells by other units or did not count.
+
+    Cached tokens are reckoned at the full rate, so this is never too low.
+    """
+    rates = (offering.cost or {}).get("million_tokens_usd")
+    counted = count_usage(usage) if rates else None
+    if rates is None or counted is None:
+        return None
+    asked = zip(("text_in", "image_in", "image_out"), counted, strict=True)
+    return sum((Decimal(str(rates.get(name, 0))) * tokens for name, tokens in asked), Decimal(0)) / 10**6
+
+
+def delivered_cost_usd(
+    offering: Offering, usage: Mapping[str, Any] | None, size: Size, quality: str | None, images: int
+) -> Decimal | None:
+    """USD of a call that gave `images` images: by the provider's own count, else by its price list."""
+    counted = usage_cost_usd(offering, usage)
+    if counted is not None:
+        return counted
+    each = image_cost_usd(offering, size, quality)
+    return None if each is None else each * images

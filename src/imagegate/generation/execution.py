@@ -17,7 +17,7 @@ from time import monotonic
 import structlog
 
 from imagegate import failpoints
-from imagegate.catalogue.upstream_cost import image_cost_usd
+from imagegate.catalogue.upstream_cost import delivered_cost_usd, image_cost_usd
 from imagegate.domain import (
     Attempt,
     Candidate,
@@ -138,7 +138,7 @@ async def _attempt(
         error = failed
     ms = round((monotonic() - since) * 1000)
     told = ended(run.attempts[started.seq], candidate, result, error, images)
-    told = replace(told, images=delivered, ms=ms)
+    told = replace(told, images=delivered, ms=ms, cost_usd=cost_usd(candidate, result, delivered))
     run.attempts[started.seq] = told
     if error is not None:
         log.info("attempt_failed", provider=told.provider, outcome=told.outcome, ms=told.ms)
@@ -155,7 +155,6 @@ def ended(
         outcome="DELIVERED" if error is None else getattr(error, "outcome", "REJECTED"),
         detail=None if error is None else error.message[:500],
         upstream_id=upstream_id,
-        cost_usd=result.cost_usd,
         at_risk_usd=at_risk_usd(candidate, error, images),
     )
 
@@ -192,6 +191,14 @@ async def deliver_all(
         invalid = next((end for end in ends if isinstance(end, BilledInvalid)), None)
         raise invalid or BilledInvalid(candidate.offering.provider, "answered without an image")
     return len(usable)
+
+
+def cost_usd(candidate: Candidate, result: ProviderResult, delivered: int) -> Decimal | None:
+    """What the provider charges: its own word, else what the catalogue makes of its answer."""
+    if result.cost_usd is not None or not delivered:
+        return result.cost_usd
+    fit = candidate.fit
+    return delivered_cost_usd(candidate.offering, result.usage, fit.size, fit.quality, delivered)
 
 
 def at_risk_usd(candidate: Candidate, error: ImagegateError | None, images: int) -> Decimal | None:
