@@ -50,9 +50,9 @@ def test_no_listed_shape_is_nearer(rule: SizeRule, width: int, height: int) -> N
 
     if native.aspect:
         across, _, down = native.aspect.partition(":")
-        distance = shape_distance(int(across) / int(down), ratio(wanted))
+        distance = shape_distance(float(across) / float(down), ratio(wanted))
         for aspect in rule.aspects:
             across, _, down = aspect.partition(":")
-            assert distance <= shape_distance(int(across) / int(down), ratio(wanted))
+            assert distance <= shape_distance(float(across) / float(down), ratio(wanted))
     if native.tier:
         assert native.tier in rule.tiers

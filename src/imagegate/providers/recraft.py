@@ -1,0 +1,81 @@
+"""Recraft's images: one synchronous call, images as base64, the charge in the answer.
+
+Wire facts: recraft.ai/docs as of 2026-08-13 and the vendor's OpenAPI description of 2026-08-22. Sizes in pixels from
+each model's list, or a ratio. Charges in units, 1,000 to the USD.
+"""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+from imagegate.domain import ProviderCall, ProviderResult
+from imagegate.outbound import Answer, Outbound
+from imagegate.pool import WorkPool
+from imagegate.providers import openai_likes as likes
+from imagegate.providers import openai_wire as wire
+
+NAME = "recraft"
+FORMATS = ("png", "webp")
+TAKEN = ("negative_prompt", "random_seed", "style", "substyle", "style_id", "style_match", "controls", "text_layout",
+         "block_nsfw", "creativity", "upscale")  # fmt: skip
+SEEDS = 2**32
+"""Its seeds are whole numbers below this; larger ones are folded, so that the same seed stays the same."""
+USD_PER_UNIT = Decimal("0.001")
+SIGNS = {
+    likes.NO_MONEY: re.compile(r"(not.enough|insufficient|no).(credits|units|balance)", re.IGNORECASE),
+    likes.REFUSED: re.compile(
+        r"(?<!block_)nsfw|moderation|content.polic|safety|inappropriate", re.IGNORECASE
+    ),
+}
+
+
+class RecraftAdapter:
+    def __init__(self, outbound: Outbound, pool: WorkPool) -> None:
+        self._outbound = outbound
+
+    async def generate(self, call: ProviderCall) -> ProviderResult:
+        answer = await self._outbound.post_json(
+            f"{call.base_url}/images/generations",
+            body=write_body(call),
+            headers=wire.headers_for(call),
+            provider=NAME,
+            timeout_s=call.deadline_s,
+            max_bytes=wire.max_answer_bytes(call),
+        )
+        return read_answer(answer, call)
+
+
+def write_body(call: ProviderCall) -> dict[str, Any]:
+    """Our call in Recraft's words: the seed is `random_seed`, the format `image_format`."""
+    fields = {name: value for name, value in call.fields.items() if name in TAKEN}
+    if "seed" in call.fields:
+        fields["random_seed"] = call.fields["seed"] % SEEDS
+    if call.format in FORMATS:
+        fields["image_format"] = call.format
+    ours = {"model": call.upstream_model, "prompt": call.prompt, "n": call.n}
+    return {**fields, **ours, "size": call.aspect or str(call.size), "response_format": "b64_json"}
+
+
+def read_answer(answer: Answer, call: ProviderCall) -> ProviderResult:
+    """Recraft's answer in our words. Raises ContentRejected, ProviderRejected or an AttemptFailed."""
+    body = wire.parse_json(answer)
+    complaint = read_complaint(body, answer)
+    if answer.status != 200:
+        raise wire.failure(NAME, answer, complaint)
+    entries = wire.read_entries(NAME, answer, body, complaint)
+    images = tuple(image for entry in entries if (image := likes.image_of(entry)))
+    if not images:
+        raise wire.no_image(NAME, answer)
+    cost_usd = likes.money_of(body.get("credits"), USD_PER_UNIT)
+    return ProviderResult(images=images, cost_usd=cost_usd, upstream_id=wire.upstream_id(answer))
+
+
+def read_complaint(body: Any, answer: Answer) -> wire.Complaint | None:
+    """`{"code", "message"}`, both text; None for every other shape."""
+    if not isinstance(body, dict):
+        return None
+    code, message = body.get("code"), body.get("message")
+    if not isinstance(code, str) or not isinstance(message, str):
+        return None
+    complaint = wire.Complaint(code=wire.safe_word(code))
+    return likes.understood(complaint, f"{code} {message}", SIGNS, answer)
