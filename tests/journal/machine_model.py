@@ -5,7 +5,6 @@ numbered from the model's own first day.
 """
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -36,6 +35,7 @@ class Generation:
     charged: int = 0
     claims: int = 0
     abandoned: int | None = None
+    moved: bool = False
     refunds: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -127,8 +127,7 @@ class Model:
         equal = [
             g
             for g in sorted(self.generations, key=lambda g: g.id)
-            if g.may_be_adopted
-            and (g.key_id, g.fingerprint) == (key_id, fingerprint)
+            if g.may_be_adopted and (g.key_id, g.fingerprint) == (key_id, fingerprint)
         ]
         left = [g for g in equal if g.abandoned == self.today]
         left += [g for g in equal if g.day == self.today and g.claims < retry]
@@ -144,16 +143,23 @@ class Model:
         return ("done",)
 
     def settle(
-        self, generation: Generation, epoch: int, tokens: int = 0, outcome: str | None = None
+        self,
+        generation: Generation,
+        epoch: int,
+        tokens: int = 0,
+        outcome: str | None = None,
+        swept: bool = False,
     ) -> Said:
         if fenced := self._fence(generation, epoch):
             return fenced
+        self._leave(generation, swept)
         charged = min(tokens, generation.hold) if outcome is None else 0
         generation.state = "captured" if outcome is None else "voided"
         generation.outcome, generation.charged = outcome, charged
         if outcome is not None:
             generation.abandoned = None
         self.posted -= charged
+        generation.moved = outcome is None and tokens > 0
         self.moved["capture"] += charged
         self.moved["usage"] += tokens - charged if outcome is None else 0
         self._count(generation, spent=charged, held=-generation.hold)
@@ -168,13 +174,19 @@ class Model:
         generation.state = "in_doubt"
         return ("done",)
 
-    def take(self, generation: Generation, epoch: int, worker_id: UUID) -> Said:
+    def take(self, generation: Generation, epoch: int, worker_id: UUID, swept: bool) -> Said:
         if fenced := self._fence(generation, epoch):
             return fenced
         if epoch >= MOST_EPOCHS:
             return "fenced", generation.state
+        self._leave(generation, swept)
         generation.epoch, generation.worker_id = epoch + 1, worker_id
         return ("done",)
+
+    def _leave(self, generation: Generation, swept: bool) -> None:
+        """A worker that died takes its callers' waits with it, but for those that attached themselves later."""
+        if swept and generation.idempotency_key is None and not generation.claims:
+            self.abandon(generation)
 
     def _fence(self, generation: Generation, epoch: int) -> Said | None:
         if generation.is_open and generation.epoch == epoch:
@@ -215,7 +227,3 @@ class Model:
             budget = self.budgets.setdefault(name, [0, 0])
             budget[0] += spent
             budget[1] += held
-
-
-def waiting(generations: Iterable[Generation]) -> list[Generation]:
-    return [g for g in generations if g.is_open]

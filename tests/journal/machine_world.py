@@ -1,14 +1,12 @@
-"""The other side of the machine: PostgreSQL, workers that come and go, and what an operator does, on a loop of its own."""
+"""The other side of the machine: PostgreSQL, workers that come and go, and an operator, on a loop of their own."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from pydantic_core import from_json
 from sqlalchemy import text
 
 from imagegate.admin import keys as admin_keys
@@ -16,20 +14,20 @@ from imagegate.admin import limits
 from imagegate.catalogue import prices
 from imagegate.catalogue.catalogue import load_catalogue
 from imagegate.db.base import open_engine, snapshot
-from imagegate.errors import BudgetExceeded, Conflict, ImagegateError, InsufficientFunds, NotFound, Unauthenticated
+from imagegate.errors import (
+    Conflict,
+    NotFound,
+)
 from imagegate.identity import keys
 from imagegate.identity.audit import Actor
 from imagegate.identity.limit_rows import Scope
-from imagegate.ids import new_id
-from imagegate.journal.connection import LaneConnection
-from imagegate.journal.items import Existing, Fenced, Held, Open, Reopened, Settled
-from imagegate.journal.journal import Journal
-from imagegate.journal.memory import Memory
+from imagegate.journal.items import Open
 from imagegate.ledger import wallets
 from imagegate.ledger.refunds import refund
 from imagegate.ledger.verify import verify
 from imagegate.settings import Settings
-from tests.journal.machine_model import Generation, Model, Said
+from tests.journal.machine_model import Generation, Model
+from tests.journal.machine_workers import Worker
 
 T = TypeVar("T")
 BY = Actor("tests", "a machine")
@@ -57,68 +55,14 @@ MIDNIGHT = (
 )
 GENERATIONS = text(
     "SELECT id, state, outcome, epoch, hold_tokens, charged_tokens, claims, abandoned_at IS NOT NULL, "
-    "idempotency_key, price_version, worker_id FROM generations WHERE account_id = :id"
+    "idempotency_key, price_version, worker_id, (SELECT array_agg(DISTINCT t.price_version) FROM transfers t "
+    "WHERE t.account_id = g.account_id AND t.env = g.env AND t.generation_id = g.id) "
+    "FROM generations g WHERE account_id = :id"
 )
 BUDGETS = text(
     "SELECT scope, scope_id, period, spent_tokens, held_tokens FROM budgets WHERE account_id = :id"
 )
 MOVED = text("SELECT kind, sum(tokens)::bigint FROM transfers WHERE account_id = :id GROUP BY kind")
-CAPTURES = text(
-    "SELECT count(*) FROM transfers t JOIN generations g ON g.id = t.generation_id "
-    "WHERE t.account_id = :id AND t.price_version <> g.price_version"
-)
-
-
-class Counting(LaneConnection):
-    """Counts batches: `looked` those that were read under locks, `bets` those of one statement, `lost` bets."""
-
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self.looked = self.bets = self.lost = 0
-        self.pids: set[int] = set()
-
-    @asynccontextmanager
-    async def transaction(self, begin: str) -> AsyncIterator[Any]:
-        self.looked += 1
-        async with super().transaction(begin) as driver:
-            self.pids.add(driver.get_server_pid())
-            yield driver
-
-    @asynccontextmanager
-    async def alone(self) -> AsyncIterator[Any]:
-        self.bets += 1
-        try:
-            async with super().alone() as driver:
-                yield driver
-        except BaseException:
-            self.lost += 1
-            raise
-
-
-class Worker:
-    """A process, as far as the ledger can tell: a journal and its lane."""
-
-    def __init__(self, engine: Any, *, shared_s: float = 0) -> None:
-        self.id = new_id()
-        self.journal = Journal(engine, self.id, memory=Memory(shared_s))
-        self.connection = Counting(engine)
-        self.journal.connection = self.connection
-        self.lane = asyncio.create_task(self.journal.run())
-
-    async def crash(self, engine: Any) -> None:
-        """Gone without a word, and its connection with it."""
-        self.lane.cancel()
-        with suppress(asyncio.CancelledError):
-            await self.lane
-        await self.connection.close(broken=True)
-        query = text("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(:pids)")
-        async with asyncio.timeout(5), engine.connect() as connection:
-            while (await connection.execute(query, {"pids": list(self.connection.pids)})).scalar_one():
-                await asyncio.sleep(0.002)
-
-    async def close(self) -> None:
-        self.journal.close()
-        await self.lane
 
 
 class World:
@@ -173,10 +117,10 @@ class Customer:
         for worker in self.workers:
             await worker.close()
             self._count(worker)
+            assert worker.connection.broken == []
 
     def _count(self, worker: Worker) -> None:
-        made = worker.connection
-        self.world.counts += Counter(looked=made.looked, bets=made.bets, lost=made.lost)
+        self.world.counts += worker.connection.counts
 
     async def crash(self, index: int) -> UUID:
         """Another worker takes its place; gives the dead one's id."""
@@ -242,35 +186,37 @@ class Customer:
             for statement in MIDNIGHT:
                 await tx.exec_driver_sql(statement, (self.id,))
 
-    async def check(self, model: Model) -> None:
-        """The rows are what the model says, all of them."""
+    async def look(self) -> dict[str, Any]:
+        """All rows of the customer, as `expected` has them."""
         names = {"id": self.id}
         async with self.world.owner.connect() as connection:
             wallet = await wallets.get_wallet(connection, self.id, "live")
             rows = (await connection.execute(GENERATIONS, names)).all()
             budgets = (await connection.execute(BUDGETS, names)).all()
             moved = (await connection.execute(MOVED, names)).all()
-            strange = (await connection.execute(CAPTURES, names)).scalar_one()
-        assert (wallet.posted_tokens, wallet.held_tokens) == (model.posted, model.held)
-        assert {row[0]: tuple(row)[1:] for row in rows} == {g.id: row_of(g) for g in model.generations}
-        assert {tuple(row)[:3]: tuple(row)[3:] for row in budgets} == self._budgets(model)
-        assert dict(tuple(row) for row in moved) == dict(+model.moved)
-        assert strange == 0
+        return {
+            "wallet": (wallet.posted_tokens, wallet.held_tokens),
+            "generations": {row[0]: tuple(row)[1:] for row in rows},
+            "budgets": {tuple(row)[:3]: tuple(row)[3:] for row in budgets},
+            "moved": dict(tuple(row) for row in moved),
+        }
 
-    def _budgets(self, model: Model) -> Mapping[tuple[str, str, str], tuple[int, ...]]:
+    def expected(self, model: Model) -> dict[str, Any]:
         def period(day: int) -> str:
             return (self.first_day - timedelta(days=model.today - day)).isoformat()
 
-        return {(*name[:2], period(name[2])): tuple(b) for name, b in model.budgets.items()}
-
-
-def today() -> date:
-    return datetime.now(UTC).date()
+        return {
+            "wallet": (model.posted, model.held),
+            "generations": {g.id: row_of(g) for g in model.generations},
+            "budgets": {(*name[:2], period(name[2])): tuple(b) for name, b in model.budgets.items()},
+            "moved": dict(+model.moved),
+        }
 
 
 def row_of(g: Generation) -> tuple[Any, ...]:
     ended = g.state, g.outcome, g.epoch, g.hold, g.charged
-    return *ended, g.claims, g.abandoned is not None, g.idempotency_key, g.price_version, g.worker_id
+    left = g.claims, g.abandoned is not None, g.idempotency_key
+    return *ended, *left, g.price_version, g.worker_id, [g.price_version] if g.moved else None
 
 
 def item_of(customer: Customer, g: Generation, retry: int = 0) -> Open:
@@ -278,37 +224,3 @@ def item_of(customer: Customer, g: Generation, retry: int = 0) -> Open:
     row |= {"quote": {"price_version": g.price_version}, "request": {}, "app_id": g.app}
     told = {"idempotency_key": g.idempotency_key, "fingerprint": g.fingerprint, "retry": retry}
     return Open(customer.id, "live", g.id, g.key_id, g.hold, app=g.app, row=row, **told)
-
-
-async def said(answer: Coroutine[Any, Any, Any]) -> Said:
-    """An answer of the journal as the model says it."""
-    try:
-        outcome = await answer
-    except ImagegateError as error:
-        outcome = error
-    return said_by(outcome)
-
-
-def said_by(outcome: Any) -> Said:
-    match outcome:
-        case None:
-            return ("absent",)
-        case Held():
-            return "held", outcome.available_tokens
-        case Reopened():
-            version = from_json(outcome.quote)["price_version"]
-            return "reopened", outcome.generation_id, outcome.epoch, outcome.hold_tokens, version
-        case Existing():
-            return "existing", outcome.generation_id, outcome.state
-        case Settled():
-            return "settled", outcome.available_tokens
-        case Fenced():
-            return "fenced", outcome.state
-        case InsufficientFunds():
-            return "insufficient", outcome.needed_tokens, outcome.available_tokens
-        case BudgetExceeded():
-            return ("over budget",)
-        case Unauthenticated():
-            return ("refused",)
-        case _:
-            return (type(outcome).__name__.lower(),)

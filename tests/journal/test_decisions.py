@@ -10,7 +10,7 @@ from imagegate.errors import InsufficientFunds, Unauthenticated
 from imagegate.ids import new_id
 from imagegate.journal.books import Books, Known
 from imagegate.journal.decisions import decide
-from imagegate.journal.items import Existing, Fenced, Held, Open, Settle, Settled
+from imagegate.journal.items import Existing, Fenced, Held, Open, Outcome, Settle, Settled, Take
 from imagegate.ledger.holds import Wallet
 
 ACCOUNT, KEY = new_id(), new_id()
@@ -92,6 +92,40 @@ def test_two_equal_idempotency_keys_in_one_batch_take_one_hold() -> None:
 
     assert outcomes[1] == Existing(first.generation_id, "running", b"")
     assert rows.wallets[0]["held_tokens"] == 30
+
+
+LEFT = {"key_id": KEY, "fingerprint": b"fox"}
+
+
+def told_of_the_next(item: Settle | Take, **known: object) -> Outcome:
+    """What an equal request without a key is told after `item`, of a generation of which `known` is true."""
+    state, (first,) = books(200, 40)
+    state.generations[first] = replace(state.generations[first], **{**LEFT, **known})
+    _, outcome = decide([replace(item, generation_id=first), replace(wanted(40), fingerprint=b"fox")], state)[
+        0
+    ]
+    return outcome
+
+
+def test_what_a_dead_worker_left_is_given_to_the_next_equal_request() -> None:
+    rescue = Settle(ACCOUNT, "live", new_id(), 1, tokens=40, abandoned=True)
+    taking = Take(ACCOUNT, "live", new_id(), 1, new_id(), abandoned=True)
+
+    for item, state in ((rescue, "captured"), (taking, "running")):
+        adopted = told_of_the_next(item)
+        assert isinstance(adopted, Existing)
+        assert adopted.state == state
+
+
+def test_what_a_dead_worker_left_is_nobody_else_s_once_a_retry_waits_for_it_or_it_has_a_key() -> None:
+    rescue = Settle(ACCOUNT, "live", new_id(), 1, tokens=40, abandoned=True)
+    taking = Take(ACCOUNT, "live", new_id(), 1, new_id(), abandoned=True)
+
+    for item in (rescue, taking):
+        assert isinstance(told_of_the_next(item, claims=1), Held)
+        assert isinstance(told_of_the_next(item, idempotency_key="k"), Held)
+        assert isinstance(told_of_the_next(replace(item, abandoned=False)), Held)
+    assert isinstance(told_of_the_next(replace(rescue, outcome="lost")), Held)
 
 
 def test_a_revoked_key_spends_nothing() -> None:

@@ -5,11 +5,12 @@ must be after it.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -17,9 +18,11 @@ from imagegate.db.embedded import EmbeddedPostgres
 from imagegate.db.migrate import upgrade
 from imagegate.ids import new_id
 from imagegate.journal.items import Abandon, Accept, Change, Claim, Doubt, Settle, Take
+from imagegate.journal.journal import Journal
 from imagegate.settings import Settings
 from tests.journal.machine_model import Generation, Model, Said
-from tests.journal.machine_world import ATTEMPT, IMAGE, Customer, World, item_of, said
+from tests.journal.machine_workers import said
+from tests.journal.machine_world import ATTEMPT, IMAGE, Customer, World, item_of
 
 BEGIN_TOKENS = 2000
 PROOF_STEPS = 25
@@ -55,7 +58,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def all_rows_are_as_the_model_says(self) -> None:
-        self.world.run(self.customer.check(self.model))
+        assert self.world.run(self.customer.look()) == self.customer.expected(self.model)
         self.steps += 1
         if self.steps % PROOF_STEPS == 0:
             self.world.run(self.world.prove())
@@ -91,7 +94,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model.set_limit(named, most)
         self.world.run(self.customer.set_limit(named, most))
 
-    @rule(what=st.sampled_from(["price", "key", "midnight", "crash"]), pick=st.integers(0, 1), takes=st.booleans())
+    @rule(
+        what=st.sampled_from(["price", "key", "midnight", "crash"]),
+        pick=st.integers(0, 1),
+        takes=st.booleans(),
+    )
     def rarely(self, what: str, pick: int, takes: bool) -> None:
         match what:
             case "price":
@@ -105,6 +112,8 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.crash_and_be_swept(0, 2 * pick, takes)
 
     def revoke_a_key_and_make_another(self, pick: int) -> None:
+        for _ in range(2):
+            self.open_one(0, pick, 1, None, new_id().bytes, None, 0)
         self.model.revoked.add(self.keys[pick])
         self.world.run(self.customer.revoke(self.keys[pick]))
         self.open_one(0, pick, 1, None, b"fox", None, 0)
@@ -114,12 +123,14 @@ class LedgerMachine(RuleBasedStateMachine):
         dead = self.world.run(self.customer.crash(worker))
         me = self.customer.workers[heir].id
         for generation in [g for g in self.model.generations if g.is_open and g.worker_id == dead]:
+            epoch, owner = generation.epoch, (self.customer.id, "live", generation.id)
             if takes:
-                item: Change = Take(self.customer.id, "live", generation.id, generation.epoch, me)
-                self.change(heir, item, self.model.take(generation, generation.epoch, me))
+                item: Change = Take(*owner, epoch, me, abandoned=True)
+                self.change(heir, item, self.model.take(generation, epoch, me, swept=True))
             else:
-                item = self.settlement(generation, generation.epoch, outcome="lost")
-                self.change(heir, item, self.model.settle(generation, generation.epoch, outcome="lost"))
+                item = replace(self.settlement(generation, epoch, outcome="lost"), abandoned=True)
+                expected = self.model.settle(generation, epoch, outcome="lost", swept=True)
+                self.change(heir, item, expected)
 
     # What callers do
 
@@ -157,6 +168,17 @@ class LedgerMachine(RuleBasedStateMachine):
         if known := self.chosen(pick, [g for g in self.model.generations if g.idempotency_key]):
             self.open_one(worker, 0, known.hold, known.idempotency_key, known.fingerprint, known.app, 0)
 
+    @rule(worker=WORKER, pick=PICK, by_midnight=st.booleans())
+    def lose_one_and_try_again(self, worker: int, pick: int, by_midnight: bool) -> None:
+        lost = self.chosen(pick, [g for g in self.model.generations if g.is_open and g.idempotency_key])
+        if lost is None:
+            return
+        item = self.settlement(lost, lost.epoch, outcome="lost")
+        self.change(worker, item, self.model.settle(lost, lost.epoch, outcome="lost"))
+        if by_midnight:
+            self.rarely("midnight", 0, False)
+        self.open_one(worker, 0, 1, lost.idempotency_key, lost.fingerprint, None, 0)
+
     @rule(worker=WORKER, key=st.integers(0, 1), fingerprint=FINGERPRINT, retry=st.integers(1, 2))
     def claim(self, worker: int, key: int, fingerprint: bytes, retry: int) -> None:
         item = Claim(self.customer.id, "live", self.keys[key], fingerprint, retry)
@@ -167,6 +189,14 @@ class LedgerMachine(RuleBasedStateMachine):
         if generation := self.chosen(pick, self.model.generations):
             item = Abandon(self.customer.id, "live", generation.id)
             self.change(worker, item, self.model.abandon(generation))
+
+    @rule(worker=WORKER, heir=WORKER, pick=PICK)
+    def leave_one_and_ask_again(self, worker: int, heir: int, pick: int) -> None:
+        if generation := self.chosen(pick, [g for g in self.model.generations if g.may_be_adopted]):
+            item = Abandon(self.customer.id, "live", generation.id)
+            self.change(worker, item, self.model.abandon(generation))
+            self.open_one(heir, 0, 1, None, new_id().bytes, None, 0)
+            self.open_one(heir, 0, 1, None, generation.fingerprint, None, 0)
 
     # What workers do
 
@@ -220,7 +250,9 @@ class LedgerMachine(RuleBasedStateMachine):
         room = [self.model.available // hold]
         if (left := self.model.budget_left(wanted[0])) is not None:
             room.append(max(left, 0) // hold)
-        answers = self.at_once([self.journal(i % 3).open(item_of(self.customer, g)) for i, g in enumerate(wanted)])
+        answers = self.at_once(
+            [self.journal(i % 3).open(item_of(self.customer, g)) for i, g in enumerate(wanted)]
+        )
         assert {a[0] for a in answers} <= {"held", "insufficient", "over budget"}
         through = [g for g, answer in zip(wanted, answers, strict=True) if answer[0] == "held"]
         assert len(through) == min(count, *room)
@@ -232,7 +264,9 @@ class LedgerMachine(RuleBasedStateMachine):
         """Equal requests with one key: one of them makes it, all others find it."""
         idempotency_key = new_id().hex
         wanted = [self.wanted(i % 3, hold, idempotency_key, b"twin") for i in range(count)]
-        answers = self.at_once([self.journal(i % 3).open(item_of(self.customer, g)) for i, g in enumerate(wanted)])
+        answers = self.at_once(
+            [self.journal(i % 3).open(item_of(self.customer, g)) for i, g in enumerate(wanted)]
+        )
         through = [g for g, answer in zip(wanted, answers, strict=True) if answer[0] == "held"]
         if through:
             assert len(through) == 1
@@ -281,7 +315,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def chosen(self, pick: int, among: list[Generation]) -> Generation | None:
         return among[pick % len(among)] if among else None
 
-    def journal(self, worker: int):  # noqa: ANN201
+    def journal(self, worker: int) -> Journal:
         return self.customer.workers[worker].journal
 
     def wanted(
@@ -309,12 +343,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def change(self, worker: int, item: Change, expected: Said) -> None:
         self.told(self.journal(worker).change(item, patience_s=PATIENCE_S), expected)
 
-    def told(self, asking, expected: Said) -> None:  # noqa: ANN001
+    def told(self, asking: Coroutine[Any, Any, Any], expected: Said) -> None:
         answer = self.world.run(said(asking))
         self.world.said[expected[0]] += 1
         assert answer == expected
 
-    def at_once(self, asked) -> list[Said]:  # noqa: ANN001
+    def at_once(self, asked: Iterable[Coroutine[Any, Any, Any]]) -> list[Said]:
         async def ask() -> list[Said]:
             return await asyncio.gather(*(said(one) for one in asked))
 
@@ -332,25 +366,47 @@ def world(postgres: EmbeddedPostgres, settings: Settings) -> Iterator[World]:
     made.loop.close()
 
 
-def drive(world: World, examples: int, steps: int) -> None:
+def drive(world: World, examples: int, steps: int, *phases: Phase) -> None:
+    """`phases` without shrinking: the steps that led to a failure are told as they were."""
+    world.counts.clear()
+    world.said.clear()
     run_state_machine_as_test(
         lambda: LedgerMachine(world),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
+            phases=(Phase.generate, *phases),
             deadline=None,
             derandomize=True,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
-    print(world.counts, world.said)
+
+
+SEEN = {
+    "held",
+    "existing",
+    "reopened",
+    "absent",
+    "insufficient",
+    "over budget",
+    "refused",
+    "settled",
+    "fenced",
+    "done",
+}
 
 
 def test_whatever_happens_the_books_are_as_the_contract_says(world: World) -> None:
-    drive(world, examples=12, steps=50)
+    drive(world, 10, 45)
+
+    assert set(world.said) == SEEN
+    assert 0 < world.counts["lost"] < world.counts["bets"]
 
 
 @pytest.mark.long
 def test_whatever_happens_for_long_the_books_are_as_the_contract_says(world: World) -> None:
-    drive(world, examples=400, steps=100)
+    drive(world, 120, 100, Phase.shrink)
+
+    assert set(world.said) == SEEN

@@ -58,7 +58,9 @@ READ = """
         NULL, NULL, json_build_object('scope', b.scope, 'scope_id', b.scope_id, 'period', b.period)
     FROM budgets b WHERE (b.account_id, b.env) IN (SELECT * FROM unnest($13::uuid[], $14::text[]))
         AND (b.held_tokens > 0 OR b.period IN (
-            to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD'), to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM')))
+            SELECT to_char(moment AT TIME ZONE 'UTC', pattern)
+            FROM unnest(ARRAY[now(), now() - interval '24 hours']) AS moment,
+                unnest(ARRAY['YYYY-MM-DD', 'YYYY-MM']) AS pattern))
     UNION ALL
     SELECT 'wallet', account_id, env, NULL, NULL, NULL, held_tokens, NULL, NULL, NULL, NULL, posted_tokens, version,
         revision, NULL
