@@ -152,7 +152,7 @@ async def test_an_import_shows_the_difference_and_changes_nothing_until_it_is_pu
 
 
 async def test_an_import_is_all_or_nothing(admin: AsyncClient) -> None:
-    model = "recraft/recraftv4_1_vector"
+    model = "recraft/recraftv4_1"
     before = await in_force(admin, model)
     zero = f"{HEAD}{model},image,,,99\nrecraft/recraftv4,image,,,0\n"
     wrong = f"{HEAD}{model},image,,,99\nacme/none,image,,,5\n"
