@@ -6,6 +6,7 @@ from math import ceil
 from typing import Any
 
 from imagegate.catalogue.pricing import find_cell, terms_from
+from imagegate.catalogue.terms import Terms
 from imagegate.domain import Offering, Size, count_usage
 
 NANO = 10**9
@@ -13,12 +14,27 @@ NANO = 10**9
 
 def image_cost_usd(offering: Offering, size: Size, quality: str | None) -> Decimal | None:
     """USD of one image, in steps of a thousand-millionth, rounded up; None where it is not known per image."""
-    cost = offering.cost or {}
-    if "usd" not in cost and "megapixel_usd" not in cost:
+    terms = list_of(offering)
+    if terms is None:
         return None
-    terms = terms_from(cost.get("usd"), cost.get("megapixel_usd"), lambda usd: ceil(Decimal(str(usd)) * NANO))
     nano_usd = find_cell(terms.cells, terms.per_megapixel, size, quality)
     return None if nano_usd is None else Decimal(ceil(nano_usd)) / NANO
+
+
+_LISTS: dict[int, tuple[Offering, Terms | None]] = {}
+"""By the offering's identity, which is kept beside it: read once, since every call asks."""
+
+
+def list_of(offering: Offering) -> Terms | None:
+    """The provider's price list in thousand-millionths of a USD."""
+    known = _LISTS.get(id(offering))
+    if known is None or known[0] is not offering:
+        cost = offering.cost or {}
+        usd, megapixel = cost.get("usd"), cost.get("megapixel_usd")
+        there = usd is not None or megapixel is not None
+        terms = terms_from(usd, megapixel, lambda n: ceil(Decimal(str(n)) * NANO)) if there else None
+        known = _LISTS[id(offering)] = (offering, terms)
+    return known[1]
 
 
 def usage_cost_usd(offering: Offering, usage: Mapping[str, Any] | None) -> Decimal | None:
