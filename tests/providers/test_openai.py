@@ -16,8 +16,8 @@ from imagegate.domain import ProviderCall, ProviderResult
 from imagegate.errors import Ambiguous, BilledInvalid, ContentRejected, RefusedUnbilled
 from imagegate.outbound import Answer, Outbound, open_outbound
 from imagegate.pool import WorkPool
-from imagegate.providers.openai import OpenAIAdapter, read_answer, write_body
-from imagegate.providers.openai_wire import retry_after_s
+from imagegate.providers.openai import OpenAIAdapter, read_answer
+from imagegate.providers.openai_wire import retry_after_s, write_body
 from tests.fake_provider import KEY, FakeProvider
 from tests.fake_verbs import Images, Refuse, Truncated, empty, garbage, wrong_type
 from tests.providers.wire_cases import answering, call_from, cases, load, told

@@ -1,17 +1,20 @@
 """Recorded exchanges in `tests/wire/<provider>/*.json`: our call, what it must send, an answer, its reading.
 
 `call` has fields of ProviderCall; `sent` is the body; `status`, `headers`, `answer` (JSON) or `text` are the
-answer; `expected` is the outcome class and what else is to be found on the result or the error.
+answer; `expected` is the outcome class and what else is to be found on the result or the error. The form with several
+`answers` is read by wire_play.py.
 """
 
+import base64
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
 import respx
 
-from imagegate.domain import ProviderCall, ProviderResult, Size
+from imagegate.domain import ProviderCall, ProviderImage, ProviderResult, Size
 from imagegate.errors import AttemptFailed, ContentRejected, ProviderRejected
 
 FOLDER = Path(__file__).parent.parent / "wire"
@@ -68,12 +71,18 @@ def told(result: ProviderResult | Exception, name: str) -> Any:
         return type(result).__name__
     if name == "images":
         assert isinstance(result, ProviderResult), result
-        return [
-            {
-                key: value
-                for key in ("b64", "url", "revised_prompt")
-                if (value := getattr(image, key)) is not None
-            }
-            for image in result.images
-        ]
-    return getattr(result, name)
+        return [told_image(image) for image in result.images]
+    value = getattr(result, name)
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def told_image(image: ProviderImage) -> dict[str, Any]:
+    """`data` is told in base64."""
+    found = {name: getattr(image, name) for name in ("b64", "url", "revised_prompt")}
+    if image.data is not None:
+        found["data"] = base64.b64encode(image.data).decode()
+    return {
+        name: value if isinstance(value, str) else bytes(value).decode()
+        for name, value in found.items()
+        if value is not None
+    }

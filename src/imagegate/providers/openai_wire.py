@@ -1,4 +1,4 @@
-"""What the adapters of OpenAI's wire share: reading errors and images, and who is to blame for a status.
+"""What the adapters of OpenAI's wire share: the body, reading errors and images, and who is to blame for a status.
 
 Wire format: https://platform.openai.com/docs/api-reference/images, read 2026-11-21.
 """
@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from hashlib import sha256
 from typing import Any
 
-from imagegate.domain import ProviderCall
+from imagegate.domain import ProviderCall, ProviderImage
 from imagegate.errors import (
     Ambiguous,
     BilledInvalid,
@@ -24,6 +25,10 @@ from imagegate.outbound import MAX_ANSWER_BYTES, Answer
 from imagegate.providers.openai_images import parse_answer
 
 MAX_IMAGE_BYTES = 32 * 1024 * 1024
+COMPRESSED = ("jpeg", "webp")
+NEVER_SENT = frozenset(
+    ("response_format", "style", "seed", "negative_prompt", "steps", "guidance", "stream", "partial_images")
+)
 MODERATION_CODES = ("moderation_blocked", "content_policy_violation", "content_filter", "contentFilter")
 NO_MONEY_CODES = ("insufficient_quota", "billing_hard_limit_reached")
 NEVER_PROCESSED = (401, 402, 403, 404, 405, 406, 410, 411, 414, 415, 417, 421, 426, 428, 431, 451)
@@ -42,6 +47,24 @@ class Complaint:
 
 def headers_for(call: ProviderCall) -> dict[str, str]:
     return {"Authorization": f"Bearer {call.api_key.get_secret_value()}"} if call.api_key else {}
+
+
+def write_body(call: ProviderCall) -> dict[str, Any]:
+    """Our call in OpenAI's words. A field it does not know is a 400, so the ones it never knew stay here."""
+    fields = {name: value for name, value in call.fields.items() if name not in NEVER_SENT}
+    user = fields.pop("user", None)
+    if user is not None:
+        fields.setdefault("safety_identifier", hashed(user))
+    if call.format not in COMPRESSED:
+        fields.pop("output_compression", None)
+    ours = {"model": call.upstream_model, "prompt": call.prompt, "n": call.n, "size": str(call.size)}
+    chosen = {"quality": call.quality, "output_format": call.format}
+    return {**fields, **ours, **{name: value for name, value in chosen.items() if value is not None}}
+
+
+def hashed(user: Any) -> str:
+    """What a provider may know of a caller's user: the same for the same one, and nothing else."""
+    return sha256(str(user).encode()).hexdigest()
 
 
 def max_answer_bytes(call: ProviderCall) -> int:
@@ -130,6 +153,14 @@ def read_entries(
         raise refusal(provider, complaint)
     data = body.get("data") if isinstance(body, dict) else None
     return [entry for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []
+
+
+def read_images(entries: list[dict[str, Any]]) -> tuple[ProviderImage, ...]:
+    return tuple(
+        ProviderImage(b64=b64, revised_prompt=text_of(entry, "revised_prompt"))
+        for entry in entries
+        if (b64 := b64_of(entry))
+    )
 
 
 def no_image(provider: str, answer: Answer) -> BilledInvalid:
