@@ -8,7 +8,9 @@ from imagegate.catalogue.catalogue import load_catalogue
 from imagegate.domain import Size, SizeRule
 from imagegate.generation.sizing import Native, native_for, ratio, shape_distance
 
-GEMINI = SizeRule("aspect_tier", aspects=("1:1", "3:2", "2:3", "16:9", "9:16", "21:9"), tiers=("1K", "2K", "4K"))
+GEMINI = SizeRule(
+    "aspect_tier", aspects=("1:1", "3:2", "2:3", "16:9", "9:16", "21:9"), tiers=("1K", "2K", "4K")
+)
 STABILITY = SizeRule("aspect", aspects=("21:9", "16:9", "3:2", "5:4", "1:1", "4:5", "2:3", "9:16", "9:21"))
 IDEOGRAM = SizeRule("list_or_aspect", sizes=(Size(1024, 1024), Size(1344, 768)), aspects=("1:1", "16:9"))
 
@@ -38,7 +40,8 @@ def test_the_nearest_is_asked_for(rule: SizeRule, wanted: str, expected: Native)
 
 
 RULES = sorted(
-    {offering.sizes for model in load_catalogue(None).models.values() for offering in model.offerings}, key=str
+    {offering.sizes for model in load_catalogue(None).models.values() for offering in model.offerings},
+    key=str,
 )
 
 
