@@ -20,6 +20,7 @@ POINTS = (
     "after_accepted",
     "after_answer",
     "before_store",
+    "after_put",
     "after_store",
     "before_settle",
     "after_settle",

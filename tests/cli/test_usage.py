@@ -3,13 +3,13 @@ import io
 
 from tests.cli.conftest import Shell
 
-SPAN = ("--account", "vera", "--env", "test", "--since", "1h")
+SPAN = ("--account", "violet", "--env", "test", "--since", "1h")
 
 
 def test_usage_is_told_as_table_json_and_csv(shell: Shell) -> None:
-    shell.json("accounts", "create", "vera")
+    shell.json("accounts", "create", "violet")
     for count in ("1", "2"):
-        shell.json("image", "a fox", "-m", "sandbox", "-s", "256x256", "-n", count, "--account", "vera")
+        shell.json("image", "a fox", "-m", "sandbox", "-s", "256x256", "-n", count, "--account", "violet")
 
     shown = shell.json("usage", *SPAN)
     table = shell.run("usage", *SPAN, "--by", "model,size", "--bucket", "day").out

@@ -1,76 +1,63 @@
-"""kill −9 anywhere on the line: no money is lost, and no image that was made durable."""
+"""kill −9 anywhere on the line: no money is lost, no image that was made durable, and no caller is told a lie.
+
+Gateways are processes of their own. Each dies at a point of the line under one caller; a successor takes over, and
+what callers were told is held against the ledger, the store and what the provider was asked.
+"""
 
 import asyncio
 import os
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from pydantic import SecretStr
 
-from imagegate.services import Services
-from tests.conftest import LIVE_TOKENS, SECRET, Account, Urls, open_account
-from tests.fake_provider import KEY, FakeProvider
+from imagegate.db.embedded import EmbeddedPostgres
+from imagegate.db.migrate import upgrade
+from imagegate.domain import Attempt, Generation, Image, Size
+from imagegate.errors import WorkerLost
+from imagegate.failpoints import POINTS as FAILPOINTS
+from imagegate.generation.recall import remembered
+from imagegate.generation.resuming import joined
+from imagegate.ids import new_id
+from imagegate.settings import Settings
+from tests.conftest import SECRET
+from tests.db.programs import open_folder, server_pid
+from tests.fake_provider import FakeProvider
+from tests.line.crash_callers import (
+    PATH,
+    Caller,
+    asks_again_without_a_key,
+    asks_once,
+    asks_with_a_key,
+    asks_with_the_stock_client,
+)
+from tests.line.crash_matrix import Place, crash, environment_for
+from tests.line.crash_processes import Nursery
+from tests.line.crash_proofs import HALF_ANSWER, POINTS, TWICE, Point
 
-PATH = "/v1/images/generations"
-BODY = {"prompt": "a crash", "model": "gpt-image-2.5-flare", "quality": "low", "size": "1024x1024", "n": 2}
-HELD, PAID = 2 * 5_880, 2 * 5_880
+__all__ = ["PATH", "free_port", "is_ready"]
 
-CRASHES = [
-    ("after_admission", None, 0),
-    ("after_hold", "voided", 0),
-    ("after_answer", "voided", 0),
-    ("after_store", "captured", PAID),
-    ("before_settle", "captured", PAID),
-    ("after_settle", "captured", PAID),
-]
+CALLERS = (asks_once, asks_with_a_key, asks_with_the_stock_client, asks_again_without_a_key)
+BY_LABEL = {point.label: point for point in POINTS}
+SAMPLES = (
+    ("after_put, polled", asks_with_a_key),
+    ("after_store", asks_once),
+    ("before_store", asks_with_the_stock_client),
+    ("after_accepted, polled", asks_again_without_a_key),
+    ("before_settle", asks_again_without_a_key),
+)
+"""Of what only the long run does everywhere."""
 
 
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@asynccontextmanager
-async def gateway(
-    services: Services, urls: Urls, fake: FakeProvider, failpoint: str | None = None
-) -> AsyncIterator[str]:
-    """A gateway in a process of its own, on the tests' database and store."""
-    port = free_port()
-    environment = os.environ | {
-        "IMAGEGATE_DATABASE_URL": urls.app,
-        "IMAGEGATE_SECRET": SECRET,
-        "IMAGEGATE_DATA_DIR": str(services.settings.data_dir),
-        "IMAGEGATE_OPENAI_BASE_URL": fake.base_url,
-        "IMAGEGATE_OPENAI_API_KEY": KEY,
-        "IMAGEGATE_WORKER_LEASE_S": "3",
-        "IMAGEGATE_HEARTBEAT_S": "1",
-        "IMAGEGATE_SWEEP_INTERVAL_S": "1",
-    }
-    if failpoint:
-        environment |= {"IMAGEGATE_FAILPOINT": f"{failpoint}:sigkill", "IMAGEGATE_ALLOW_FAILPOINTS": "1"}
-    argv = [sys.executable, "-m", "imagegate", "serve", "--port", str(port)]
-    process = await asyncio.create_subprocess_exec(
-        *argv, env=environment, cwd=Path(services.settings.data_dir), stderr=asyncio.subprocess.DEVNULL
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        async with asyncio.timeout(30), httpx.AsyncClient() as http:
-            while not await is_ready(http, url):
-                assert process.returncode is None, "the gateway ended at its start"
-                await asyncio.sleep(0.05)
-        yield url
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        await process.wait()
 
 
 async def is_ready(http: httpx.AsyncClient, url: str) -> bool:
@@ -80,39 +67,137 @@ async def is_ready(http: httpx.AsyncClient, url: str) -> bool:
         return False
 
 
-async def states(engine: AsyncEngine, account: Account) -> list[tuple[str, int]]:
-    query = text("SELECT state, charged_tokens FROM generations WHERE account_id = :id")
-    async with engine.connect() as connection:
-        return [tuple(row) for row in (await connection.execute(query, {"id": account.id})).all()]
+@pytest.fixture(scope="module")
+async def nursery(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Nursery]:
+    async with Nursery(tmp_path_factory.mktemp("gateways")) as opened:
+        yield opened
 
 
-async def test_a_killed_gateway_loses_no_money_and_no_stored_image(
-    services: Services, engine: AsyncEngine, urls: Urls, fake: FakeProvider
+@pytest.fixture(scope="module")
+async def beside(
+    nursery: Nursery,
+    postgres: EmbeddedPostgres,
+    fake_server: FakeProvider,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Place:
+    """Gateways beside a PostgreSQL that lives on, in a database of their own."""
+    folder = tmp_path_factory.mktemp("crash")
+    owner, app = postgres.create_database("crash")
+    await asyncio.to_thread(upgrade, owner, lambda line: None)
+    environment = environment_for(folder, fake_server) | {
+        "IMAGEGATE_DATABASE_URL": app,
+        "IMAGEGATE_SECRET": SECRET,
+        "IMAGEGATE_DATA_DIR": str(folder / "data"),
+    }
+    settings = Settings(
+        data_dir=folder / "data",
+        database_url=SecretStr(app),
+        secret=SecretStr(SECRET),
+        catalogue_file=Path(environment["IMAGEGATE_CATALOGUE_FILE"]),
+    )
+    return Place(nursery, environment, settings, owner, fake_server)
+
+
+@pytest.fixture(scope="module")
+async def alone(nursery: Nursery, fake_server: FakeProvider) -> AsyncIterator[Place]:
+    """A gateway with an embedded PostgreSQL that nobody shares with it, and that is stopped as the gateway dies."""
+    with open_folder() as folder:
+        data_dir = folder / "data"
+        environment = environment_for(folder, fake_server) | {"IMAGEGATE_DATA_DIR": str(data_dir)}
+        settings = Settings(data_dir=data_dir, catalogue_file=Path(environment["IMAGEGATE_CATALOGUE_FILE"]))
+        with EmbeddedPostgres(data_dir, lambda line: None) as server:
+            owner_url = server.owner_url
+        yield Place(nursery, environment, settings, owner_url, fake_server, data_dir)
+
+
+def test_the_matrix_knows_every_failpoint() -> None:
+    assert {point.name for point in POINTS} == {*FAILPOINTS, HALF_ANSWER.name}
+
+
+async def test_wherever_a_gateway_dies_its_caller_s_key_brings_the_images_once(
+    beside: Place, fake: FakeProvider
 ) -> None:
-    accounts = {}
-    for failpoint, _, _ in CRASHES:
-        accounts[failpoint] = account = await open_account(services, engine)
-        async with gateway(services, urls, fake, failpoint) as url, httpx.AsyncClient(timeout=30) as http:
-            with pytest.raises(httpx.RemoteProtocolError):
-                await http.post(f"{url}{PATH}", json=BODY, headers={"x-api-key": account.key})
+    at_every_failpoint = {point.name: (point, asks_with_a_key) for point in POINTS}
+    samples = [(BY_LABEL[label], caller) for label, caller in SAMPLES]
 
-    async with gateway(services, urls, fake) as url, asyncio.timeout(30):
-        for failpoint, state, charged in CRASHES:
-            expected = [] if state is None else [(state, charged)]
-            while await states(engine, accounts[failpoint]) != expected:
-                await asyncio.sleep(0.1)
-            assert await accounts[failpoint].balance() == (LIVE_TOKENS - charged, 0)
-        await the_rescued_images_can_be_fetched(url, accounts["before_settle"])
+    assert await crash(beside, [*at_every_failpoint.values(), *samples]) == []
+
+    assert fake.violations == []
 
 
-async def the_rescued_images_can_be_fetched(url: str, account: Account) -> None:
-    query = text("SELECT id FROM generations WHERE account_id = :id")
-    async with account.engine.connect() as connection:
-        generation_id = (await connection.execute(query, {"id": account.id})).scalar_one()
-    async with httpx.AsyncClient(headers={"x-api-key": account.key}, timeout=30) as http:
-        fetched = (await http.get(f"{url}{PATH}/gen_{generation_id.hex}")).json()
-        pictures = [(await http.get(entry["url"])).status_code for entry in fetched["data"]]
-    assert (fetched["status"], pictures) == ("completed", [200, 200])
+async def test_a_gateway_that_dies_together_with_its_own_database_comes_back_with_it(
+    alone: Place, fake: FakeProvider
+) -> None:
+    assert await crash(alone, [(BY_LABEL["before_settle"], asks_with_a_key)]) == []
+
+    assert server_pid(alone.settings.data_dir) is None, "the last gateway stops the server"
+
+
+async def test_accepted_work_outlives_two_gateways_and_is_never_sent_again(
+    alone: Place, fake: FakeProvider
+) -> None:
+    assert await crash(alone, [(TWICE[0], asks_with_a_key)]) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("caller", CALLERS)
+async def test_every_caller_at_every_point(beside: Place, fake: FakeProvider, caller: Caller) -> None:
+    assert await crash(beside, [(point, caller) for point in POINTS]) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("point", [*POINTS, *TWICE], ids=lambda point: point.label)
+async def test_every_caller_at_every_point_with_the_database_stopped_at_once(
+    alone: Place, fake: FakeProvider, point: Point, caller: Caller
+) -> None:
+    assert await crash(alone, [(point, caller)]) == []
+
+
+@pytest.mark.long
+async def test_the_command_proves_the_ledger_after_all_of_it(beside: Place, alone: Place) -> None:
+    for place in (beside, alone):
+        process = await place.nursery.start("ledger", "verify", "--json", environment=place.environment)
+        report = await process.answer()
+
+        assert (report["ok"], report["violations"]) == (True, [])
+        assert report["checked"]["generations"] > 0
+
+
+@pytest.mark.parametrize(("epoch", "again"), [(2, True), (3, False)])
+def test_what_was_lost_is_asked_for_again_as_long_as_it_can_run_again(epoch: int, again: bool) -> None:
+    lost, now = WorkerLost(), datetime.now(UTC)
+    attempt = Attempt(0, "unknown", "a/model", "AMBIGUOUS", 0, now, 0, epoch=epoch)
+    told = remembered(
+        Generation(
+            id=new_id(),
+            status="failed",
+            created_at=now,
+            completed_at=now,
+            model="a/model",
+            request={},
+            quote={},
+            attempts=(attempt,),
+            error_code=lost.code,
+            error_message=lost.message,
+            error_status=lost.status,
+        )
+    )
+
+    assert (told.status, told.code, told.should_retry) == (503, "worker_lost", again)
+
+
+def drawn(name: str, sha256: bytes) -> Image:
+    return Image(name, sha256, 1, Size(1, 1), "image/png")
+
+
+def test_a_job_that_is_asked_again_gives_its_stored_images_once() -> None:
+    first, again, second = drawn("1/0", b"fox"), drawn("2/0", b"fox"), drawn("2/1", b"owl")
+
+    assert joined([first], [again, second], 2) == [first, second]
+    assert joined([], [again, again, second], 3) == [again, again, second]
+    assert joined([first], [again, drawn("2/1", b"fox")], 2) == [first, drawn("2/1", b"fox")]
+    assert joined([first], [second, again], 1) == [first]
 
 
 async def test_a_failpoint_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imagegate.generation import recovery, settling
 from imagegate.generation.recovery import Deaths
+from imagegate.journal.items import Settle, Take
 from imagegate.services import Services
 from tests.conftest import LIVE_TOKENS, Account
 from tests.fake_provider import FakeProvider
@@ -67,3 +68,37 @@ async def test_it_wakes_after_what_it_stored_was_captured(
     assert answer.status_code == 503
     assert (again.status_code, again.json()["metadata"]["charged_tokens"], len(kept)) == (200, COST, 1)
     assert (len(fake.requests), await account.balance()) == (1, (LIVE_TOKENS - COST, 0))
+
+
+async def test_it_wakes_after_its_work_was_taken_over(
+    services: Services,
+    account: Account,
+    engine: AsyncEngine,
+    fake: FakeProvider,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever took it over may have found what it stored, and is going to capture that."""
+    stored, gate = asyncio.Event(), asyncio.Event()
+    settle = settling.capture
+
+    async def asleep(*args: Any) -> Any:
+        stored.set()
+        await gate.wait()
+        return await settle(*args)
+
+    monkeypatch.setattr("imagegate.generation.pipeline.capture", asleep)
+    async with another_worker(services, SlowProvider()) as late:
+        late = replace(late, adapters=services.adapters)
+        asking = asyncio.create_task(ask(account, await serve(late)))
+        await stored.wait()
+        row = await until_state(engine, account, "running")
+        mine = (account.id, "live", row.id)
+        await services.journal.change(Take(*mine, 1, services.journal.worker_id), patience_s=5)
+        gate.set()
+        answer = await asking
+        kept = await services.store.list(f"{account.id.hex}/live/{row.id.hex}/")
+        await services.journal.settle(Settle(*mine, 2, outcome="lost"), patience_s=5)
+
+    assert (answer.status_code, len(kept)) == (503, 1)
+    assert await account.balance() == (LIVE_TOKENS, 0)

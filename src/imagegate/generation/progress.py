@@ -37,10 +37,6 @@ class Execution:
         self._idx += 1
         return self._idx
 
-    def skip(self, images: int) -> None:
-        """So many are stored already: the next one's index follows them."""
-        self._idx = max(self._idx, images - 1)
-
     def failure(self, public_id: str) -> ImagegateError:
         """Why there is no image: a refusal before a doubt, a doubt before the rest."""
         for kind in (ContentRejected, Ambiguous, InvalidRequest):

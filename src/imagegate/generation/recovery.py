@@ -46,8 +46,9 @@ LOST = text(
 
 TRIED = text(
     """
-    SELECT * FROM attempts WHERE account_id = :account_id AND env = :env AND generation_id = :id AND epoch = :epoch
-    ORDER BY seq
+    SELECT * FROM attempts WHERE account_id = :account_id AND env = :env AND generation_id = :id
+        AND (epoch = :epoch OR (class = 'IN_FLIGHT' AND upstream_id IS NOT NULL))
+    ORDER BY epoch, seq
     """
 )
 
@@ -107,13 +108,19 @@ def is_lost(services: Services, deaths: Deaths, row: Any) -> bool:
 
 
 async def recover(services: Services, row: Any) -> bool:
-    """Go on, capture what the epoch has stored, or void as lost. False when somebody else was quicker."""
+    """Go on, capture what is stored, or void as lost. False when somebody else was quicker.
+
+    Work that was accepted in an earlier epoch, and taken over since, is still the same work.
+    """
     owner = {"account_id": row.account_id, "env": row.env, "id": row.id, "epoch": row.epoch}
     async with services.engine.connect() as connection:
         tried = [records.attempt_from(t) for t in (await connection.execute(TRIED, owner)).all()]
-    found = await stored_images(services, row)
     accepted = [attempt for attempt in tried if attempt.outcome == "IN_FLIGHT" and attempt.upstream_id]
-    if accepted and await resuming.take(services, row, accepted, found):
+    found: list[Image] = []
+    for epoch in range(min((a.epoch or row.epoch for a in accepted), default=row.epoch), row.epoch + 1):
+        found = resuming.joined(found, await stored_images(services, row, epoch), row.quote["n"])
+    missing = len(found) < row.quote["n"]
+    if missing and accepted and await resuming.take(services, row, accepted, found):
         return True
     wanted = rescue(services, row, found, tried) if found else loss(services, row, tried)
     outcome = await services.journal.settle(wanted, patience_s=PATIENCE_S)
@@ -179,9 +186,9 @@ def at_risk(services: Services, row: Any) -> Any:
     return resuming.worst_cost(services, row)
 
 
-async def stored_images(services: Services, row: Any) -> list[Image]:
+async def stored_images(services: Services, row: Any, epoch: int) -> list[Image]:
     """The epoch's objects that are whole: their name holds their checksum."""
-    prefix = objects.epoch_prefix(row.account_id, row.env, row.id, row.epoch)
+    prefix = objects.epoch_prefix(row.account_id, row.env, row.id, epoch)
     found = []
     for name in sorted(await services.store.list(prefix), key=index_of):
         try:

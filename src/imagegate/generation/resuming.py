@@ -4,6 +4,7 @@ It is asked about with the same credential, and never sent a second time.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -20,14 +21,15 @@ from imagegate.domain import (
     Plan,
     Polled,
     Principal,
+    ProviderResult,
     Reservation,
     UpstreamJob,
 )
 from imagegate.errors import AttemptFailed, ContentRejected, ImagegateError, InvalidRequest, UnknownModel
 from imagegate.generation import planning, records
-from imagegate.generation.execution import call_for, deliver_all
+from imagegate.generation.execution import call_for, cost_usd, deliver_all, ended
 from imagegate.generation.progress import Execution
-from imagegate.generation.settling import PATIENCE_S, capture, void
+from imagegate.generation.settling import PATIENCE_S, capture, discard, void
 from imagegate.ids import public_id
 from imagegate.journal.items import Done, Take
 from imagegate.services import Services
@@ -106,12 +108,14 @@ async def go_on(
     reservation = Reservation(
         row.id, epoch, principal, row.hold_tokens, deadline, row.created_at, row.request
     )
-    run = Execution(images=list(found), accepted=True)
-    run.skip(len(found))
+    run = Execution(accepted=True)
     try:
         await asyncio.gather(*(resume(services, reservation, plan, job, run) for job in jobs))
+        stored = [*found, *run.images]
+        run.images = joined(found, run.images, plan.quote.n)
         if run.images:
             await capture(services, reservation, plan, run)
+            await discard(services, reservation, stored)
             return
         error = run.failure(public_id("gen", row.id))
         await void(services, reservation, "final", error, run)
@@ -121,6 +125,18 @@ async def go_on(
     finally:
         services.status.running.discard(row.id)
         services.status.watch.end((row.account_id, row.env, row.id))
+
+
+def joined(found: Sequence[Image], more: Sequence[Image], most: int) -> list[Image]:
+    """At most `most` images: those found first. A job that is asked about again gives what it gave before again."""
+    again = Counter(image.sha256 for image in found)
+    fresh = []
+    for image in more:
+        if again[image.sha256]:
+            again[image.sha256] -= 1
+        else:
+            fresh.append(image)
+    return [*found, *fresh][:most]
 
 
 async def resume(
@@ -141,15 +157,15 @@ async def resume(
         poll_s=services.settings.poll_window_s,
     )
     adapter: Any = services.adapters[candidate.offering.provider]
-    outcome, delivered, detail = "DELIVERED", 0, None
+    result, delivered, failed = ProviderResult(()), 0, None
     try:
         result = await adapter.resume(call, upstream)
         delivered = await deliver_all(services, reservation, candidate, result, run)
         run.served = candidate
     except (AttemptFailed, ContentRejected, InvalidRequest) as error:
-        run.errors.append(error)
-        outcome, detail = getattr(error, "outcome", "REJECTED"), error.message[:500]
-    run.attempts[place] = replace(attempt, outcome=outcome, images=delivered, detail=detail)
+        run.errors.append(failed := error)
+    told = ended(attempt, candidate, result, failed, plan.quote.n)
+    run.attempts[place] = replace(told, images=delivered, cost_usd=cost_usd(candidate, result, delivered))
 
 
 def worst_cost(services: Services, row: Any) -> Decimal | None:

@@ -10,6 +10,7 @@ from imagegate.errors import SettlementPending
 from imagegate.generation import records
 from imagegate.generation.progress import Execution
 from imagegate.ids import public_id
+from imagegate.journal.books import OPEN_STATES
 from imagegate.journal.items import Settle, Settled
 from imagegate.services import Services
 
@@ -35,7 +36,8 @@ async def capture(services: Services, reservation: Reservation, plan: Plan, run:
     outcome = await services.journal.settle(wanted, patience_s=PATIENCE_S)
     failpoints.reach(services.settings, "after_settle")
     if not isinstance(outcome, Settled):
-        await discard(services, reservation, run.images)
+        if outcome.state not in OPEN_STATES:  # else whoever took it over may have found them
+            await discard(services, reservation, run.images)
         raise SettlementPending(public_id("gen", reservation.generation_id))
     charged = min(tokens, reservation.hold_tokens)
     balance = outcome.available_tokens if outcome.available_tokens >= 0 else None
@@ -65,7 +67,7 @@ USED = text(
 
 
 async def discard(services: Services, reservation: Reservation, made: Sequence[Image]) -> None:
-    """A worker that woke too late removes what it stored, but for what its generation was captured with."""
+    """Remove what was stored in vain: all but what its generation was captured with, once that has ended."""
     who, names = reservation.principal, [image.object for image in made]
     owner = {"account_id": who.account_id, "env": who.env, "names": names}
     async with services.engine.connect() as connection:

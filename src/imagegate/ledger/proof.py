@@ -19,6 +19,7 @@ KEEP = text(
 )
 LAST = text("SELECT value FROM instance WHERE name = 'ledger_proof'")
 
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """The last `verify` of this database, whoever ran it. violations: of each check at most 20 are counted."""
