@@ -19,6 +19,7 @@ from imagegate.domain.making import (
     ProviderResult,
     Reservation,
     UpstreamJob,
+    unkept,
 )
 from imagegate.domain.offering import (
     Candidate,
@@ -62,4 +63,5 @@ __all__ = [
     "UpstreamJob",
     "UsageRates",
     "count_usage",
+    "unkept",
 ]

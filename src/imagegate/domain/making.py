@@ -34,7 +34,7 @@ class UpstreamJob:
     url: str | None = None
 
 
-async def _nobody(job: UpstreamJob) -> None:
+async def unkept(job: UpstreamJob) -> None:
     """Nobody keeps the job: a call outside the line."""
 
 
@@ -61,7 +61,7 @@ class ProviderCall:
     aspect: str | None = None
     tier: str | None = None
     poll_s: float = 0.0
-    accepted: Callable[[UpstreamJob], Awaitable[None]] = _nobody
+    accepted: Callable[[UpstreamJob], Awaitable[None]] = unkept
 
 
 @dataclass(frozen=True, slots=True)

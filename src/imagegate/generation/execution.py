@@ -6,7 +6,7 @@ billed nothing.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from imagegate.domain import (
     ProviderResult,
     Reservation,
     UpstreamJob,
+    unkept,
 )
 from imagegate.errors import (
     Ambiguous,
@@ -125,10 +126,9 @@ async def _attempt(
     error: ImagegateError | None = None
     result, delivered, since = ProviderResult(()), 0, monotonic()
     try:
-        call = replace(
-            call_for(candidate, prompt, images, _left_s(reservation)),
-            poll_s=services.settings.poll_window_s,
-            accepted=partial(_accepted, services, reservation, run, started),
+        keep = partial(_accepted, services, reservation, run, started)
+        call = call_for(
+            candidate, prompt, images, _left_s(reservation), services.settings.poll_window_s, keep
         )
         failpoints.reach(services.settings, "before_dispatch")
         result = await services.adapters[candidate.offering.provider].generate(call)
@@ -137,8 +137,7 @@ async def _attempt(
     except (AttemptFailed, ContentRejected, InvalidRequest) as failed:
         error = failed
     ms = round((monotonic() - since) * 1000)
-    told = ended(run.attempts[started.seq], candidate, result, error, images)
-    told = replace(told, images=delivered, ms=ms, cost_usd=cost_usd(candidate, result, delivered))
+    told = ended(run.attempts[started.seq], candidate, result, error, (delivered, images), ms)
     run.attempts[started.seq] = told
     if error is not None:
         log.info("attempt_failed", provider=told.provider, outcome=told.outcome, ms=told.ms)
@@ -146,16 +145,24 @@ async def _attempt(
 
 
 def ended(
-    attempt: Attempt, candidate: Candidate, result: ProviderResult, error: ImagegateError | None, images: int
+    attempt: Attempt,
+    candidate: Candidate,
+    result: ProviderResult,
+    error: ImagegateError | None,
+    images: tuple[int, int],
+    ms: int,
 ) -> Attempt:
-    """The attempt as it is recorded. images: how many were asked for."""
-    upstream_id = result.upstream_id or getattr(error, "upstream_id", None) or attempt.upstream_id
+    """The attempt as it is recorded. images: how many were delivered, and how many had been asked for."""
+    delivered, asked = images
     return replace(
         attempt,
         outcome="DELIVERED" if error is None else getattr(error, "outcome", "REJECTED"),
+        images=delivered,
+        ms=ms,
         detail=None if error is None else error.message[:500],
-        upstream_id=upstream_id,
-        at_risk_usd=at_risk_usd(candidate, error, images),
+        upstream_id=result.upstream_id or getattr(error, "upstream_id", None) or attempt.upstream_id,
+        cost_usd=cost_usd(candidate, result, delivered),
+        at_risk_usd=at_risk_usd(candidate, error, asked),
     )
 
 
@@ -212,7 +219,14 @@ def at_risk_usd(candidate: Candidate, error: ImagegateError | None, images: int)
     return None if cost is None else cost * images
 
 
-def call_for(candidate: Candidate, prompt: str, images: int, left_s: float) -> ProviderCall:
+def call_for(
+    candidate: Candidate,
+    prompt: str,
+    images: int,
+    left_s: float,
+    poll_s: float = 0.0,
+    accepted: Callable[[UpstreamJob], Awaitable[None]] = unkept,
+) -> ProviderCall:
     fit, credential = candidate.fit, candidate.credential
     return ProviderCall(
         upstream_model=candidate.offering.upstream_model,
@@ -228,6 +242,8 @@ def call_for(candidate: Candidate, prompt: str, images: int, left_s: float) -> P
         fields=fit.fields,
         aspect=fit.aspect,
         tier=fit.tier,
+        poll_s=poll_s,
+        accepted=accepted,
     )
 
 

@@ -106,11 +106,12 @@ async def _listen(
     services: Services, work: Work, task: "asyncio.Task[Generation | Existing]"
 ) -> Generation | Existing:
     """Wait for the task, but not for ever where a provider still works after the deadline."""
-    loop = asyncio.get_running_loop()
     try:
-        await asyncio.wait({task}, timeout=max(work.deadline - loop.time(), 0.0))
-        if not task.done() and work.run.accepted:
-            await _doubt(services, work, task)
+        if any(hasattr(services.adapters[c.offering.provider], "resume") for c in work.plan.candidates):
+            left_s = work.deadline - asyncio.get_running_loop().time()
+            await asyncio.wait({task}, timeout=max(left_s, 0.0))
+            if not task.done() and work.run.accepted:
+                await _doubt(services, work, task)
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         if task.cancelled() and services.supervisor.abandoning:
@@ -137,14 +138,20 @@ async def _doubt(services: Services, work: Work, task: "asyncio.Task[Any]") -> N
 async def _run(services: Services, work: Work) -> Generation | Existing:
     services.status.running.add(work.generation_id)  # before it is open: the sweeper looks at every moment
     try:
+        if not work.admission.taken.wants:
+            return await _opened(services, work)
         async with admission.inside(services, work.admission):
-            opened = await reserve(services, work)
-            if isinstance(opened, Existing):
-                return opened
-            work.reservation = opened
-            return await _owned(services, work, opened)
+            return await _opened(services, work)
     finally:
         services.status.running.discard(work.generation_id)
+
+
+async def _opened(services: Services, work: Work) -> Generation | Existing:
+    opened = await reserve(services, work)
+    if isinstance(opened, Existing):
+        return opened
+    work.reservation = opened
+    return await _owned(services, work, opened)
 
 
 async def _owned(services: Services, work: Work, reservation: Reservation) -> Generation:

@@ -27,7 +27,7 @@ from imagegate.domain import (
 )
 from imagegate.errors import AttemptFailed, ContentRejected, ImagegateError, InvalidRequest, UnknownModel
 from imagegate.generation import planning, records
-from imagegate.generation.execution import call_for, cost_usd, deliver_all, ended
+from imagegate.generation.execution import call_for, deliver_all, ended
 from imagegate.generation.progress import Execution
 from imagegate.generation.settling import PATIENCE_S, capture, discard, void
 from imagegate.ids import public_id
@@ -152,10 +152,8 @@ async def resume(
     run.attempts.append(attempt)  # as its own epoch recorded it: it is still the same call
     upstream = UpstreamJob(attempt.upstream_id or "", attempt.upstream_url)
     left_s = reservation.deadline - asyncio.get_running_loop().time()
-    call = replace(
-        call_for(candidate, str(reservation.said.get("prompt", "")), plan.quote.n, left_s),
-        poll_s=services.settings.poll_window_s,
-    )
+    prompt, poll_s = str(reservation.said.get("prompt", "")), services.settings.poll_window_s
+    call = call_for(candidate, prompt, plan.quote.n, left_s, poll_s)
     adapter: Any = services.adapters[candidate.offering.provider]
     result, delivered, failed = ProviderResult(()), 0, None
     try:
@@ -164,8 +162,7 @@ async def resume(
         run.served = candidate
     except (AttemptFailed, ContentRejected, InvalidRequest) as error:
         run.errors.append(failed := error)
-    told = ended(attempt, candidate, result, failed, plan.quote.n)
-    run.attempts[place] = replace(told, images=delivered, cost_usd=cost_usd(candidate, result, delivered))
+    run.attempts[place] = ended(attempt, candidate, result, failed, (delivered, plan.quote.n), attempt.ms)
 
 
 def worst_cost(services: Services, row: Any) -> Decimal | None:

@@ -45,11 +45,12 @@ def decide(items: Sequence[Item], books: Books) -> tuple[list[Outcome], Rows]:
         if isinstance(item, Change):
             outcomes[index] = _change(item, books, rows)
     taken = books.by_idempotency_key()
+    left = any(known.abandoned for known in books.generations.values())
     for index, item in enumerate(items):
         if isinstance(item, Claim):
             outcomes[index] = _adopt(item, books, rows) or Absent()
         elif isinstance(item, Open):
-            outcomes[index] = _open(item, books, rows, taken)
+            outcomes[index] = _open(item, books, rows, taken, left or item.retry > 0)
     rows.close(books)
     return [outcomes[index] for index in range(len(items))], rows
 
@@ -131,11 +132,12 @@ def _update(known: Known, books: Books, rows: Rows, **answer: Any) -> None:
     }
 
 
-def _open(item: Open, books: Books, rows: Rows, taken: ByKey) -> Outcome:
+def _open(item: Open, books: Books, rows: Rows, taken: ByKey, adopts: bool) -> Outcome:
+    """adopts: whether there can be anything to adopt."""
     if item.key_id not in books.usable_keys or item.wallet_key not in books.wallets:
         return Unauthenticated(INVALID)
     if item.idempotency_key is None:
-        if adopted := _adopt(item, books, rows):
+        if adopts and (adopted := _adopt(item, books, rows)):
             return adopted
     elif twin := taken.get((item.account_id, item.env, item.idempotency_key)):
         if not twin.aged or twin.is_open:

@@ -84,6 +84,9 @@ class Wallet:
     def available_tokens(self) -> int:
         return self.posted_tokens - self.held_tokens
 
+    def with_held(self, held_tokens: int) -> "Wallet":
+        return Wallet(self.account_id, self.env, self.posted_tokens, held_tokens, self.version, self.revision)
+
     def written(self) -> "Wallet":
         """This wallet as `update_wallets` leaves it."""
         return replace(self, revision=self.revision + 1)
@@ -103,12 +106,12 @@ def hold(wallet: Wallet, tokens: int) -> Wallet | None:
     """Set `tokens` aside. None when they do not fit."""
     if tokens > wallet.available_tokens:
         return None
-    return replace(wallet, held_tokens=wallet.held_tokens + tokens)
+    return wallet.with_held(wallet.held_tokens + tokens)
 
 
 def release(wallet: Wallet, hold_tokens: int) -> Wallet:
     """Give a whole hold back."""
-    return replace(wallet, held_tokens=wallet.held_tokens - hold_tokens)
+    return wallet.with_held(wallet.held_tokens - hold_tokens)
 
 
 def capture(
@@ -137,7 +140,8 @@ def move(
 ) -> tuple[Wallet, dict[str, Any]]:
     """One transfer into or out of the wallet, and the wallet after it."""
     posted = wallet.posted_tokens + (tokens if credit == "wallet" else -tokens)
-    after = replace(wallet, posted_tokens=posted, version=wallet.version + 1)
+    version = wallet.version + 1
+    after = Wallet(wallet.account_id, wallet.env, posted, wallet.held_tokens, version, wallet.revision)
     transfer = {
         "account_id": wallet.account_id,
         "env": wallet.env,

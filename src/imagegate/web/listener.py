@@ -46,7 +46,6 @@ class Listener:
         headers = limit_headers(taken.levels)
         self._scope[EXTRA_HEADERS] = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
 
-    async def answered(self) -> None:
-        """The last part goes out now. An end that has arrived already is seen; a later one is none."""
-        await asyncio.sleep(0)
+    def answered(self) -> None:
+        """The last part goes out now. An end that was seen is one; a later one is none."""
         self._watch.cancel()

@@ -158,7 +158,7 @@ class Dressed:
         elif not message.get("more_body"):
             self.ended = True
             if LISTENER in self._scope:
-                await self._scope[LISTENER].answered()
+                self._scope[LISTENER].answered()
         await self._send(message)
 
 
