@@ -41,7 +41,7 @@ from imagegate.ledger.verify import verify
 from imagegate.services import Services, open_services
 from imagegate.settings import Settings
 
-SECONDS = 5.0
+SECONDS = 4.0
 AT_ONCE = 64
 MANY = 1000
 PRICE = 5000
@@ -69,7 +69,7 @@ SEED = (
     INSERT INTO transfers (account_id, env, id, wallet_version, debit, credit, tokens, kind, generation_id,
         price_version, balance_after)
     SELECT :account, 'live', id(i), i + w.version, 'wallet', 'revenue', 5000, 'capture', id(i), 1,
-        w.posted_tokens - i * 5000
+        w.posted_tokens - CAST(i AS bigint) * 5000
     FROM generate_series(1, :rows) AS i, wallets w WHERE w.account_id = :account AND w.env = 'live'
     """,
     """
