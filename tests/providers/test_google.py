@@ -1,6 +1,5 @@
 """Google's adapter: what is special about it. Its recorded answers are played by test_every_adapter.py."""
 
-import json
 from typing import Any
 
 import pytest
@@ -8,9 +7,8 @@ import pytest
 from imagegate.domain import Offering, ProviderImage, Size
 from imagegate.errors import Ambiguous, BilledInvalid, ContentRejected, ProviderRejected, RefusedUnbilled
 from imagegate.generation.sizing import native_for
-from imagegate.outbound import Answer
 from imagegate.providers.google import read_answer, write_body
-from tests.providers.wire_cases import call_from
+from tests.providers.wire_cases import answer_of, call_from
 from tests.providers.wire_offerings import SIZES, offerings
 from tests.providers.wire_specs import Validator, spec_of
 
@@ -74,10 +72,6 @@ def test_what_is_googles_own_goes_where_it_belongs_and_the_rest_nowhere() -> Non
 
 def test_the_catalogues_usual_moderation_sets_nothing() -> None:
     assert "safetySettings" not in write_body(call_from({}, fields={"moderation": "auto"}))
-
-
-def answer_of(body: Any, status: int = 200) -> Answer:
-    return Answer(status, {}, json.dumps(body).encode())
 
 
 def part(mime: str = "image/png", **more: Any) -> dict[str, Any]:

@@ -9,18 +9,13 @@ import pytest
 from imagegate.domain import Offering, Size
 from imagegate.errors import Ambiguous, BilledInvalid, ContentRejected, RefusedUnbilled
 from imagegate.generation.sizing import native_for
-from imagegate.outbound import Answer
 from imagegate.providers.openrouter import read_answer, write_body
-from tests.providers.wire_cases import call_from, told
+from tests.providers.wire_cases import answer_of, call_from, told
 from tests.providers.wire_offerings import SIZES, offerings
 from tests.providers.wire_specs import Validator, spec_of
 
 SCHEMA = spec_of("openrouter")["requests"][0]["schema"]
 IMAGE = {"b64_json": "iVBORw0KGgo=", "media_type": "image/png"}
-
-
-def answer_of(body: Any, status: int = 200, **headers: str) -> Answer:
-    return Answer(status, headers, json.dumps(body).encode())
 
 
 @pytest.mark.parametrize("offering", offerings("openrouter"), ids=lambda offering: offering.upstream_model)

@@ -5,41 +5,12 @@ from typing import Any
 
 import pytest
 
-from imagegate.domain import Offering, Size
 from imagegate.errors import AttemptFailed, BilledInvalid, ContentRejected, ProviderRejected, RefusedUnbilled
-from imagegate.generation.sizing import native_for
-from imagegate.outbound import Answer
 from imagegate.providers.xai import read_answer, write_body
-from tests.providers.wire_cases import call_from
-from tests.providers.wire_offerings import SIZES, offerings
-from tests.providers.wire_specs import Validator, spec_of
+from tests.providers.wire_cases import answer_of, call_from
+from tests.providers.wire_specs import spec_of
 
 SCHEMA = spec_of("xai")["requests"][0]["schema"]
-
-
-def answer_of(body: Any, status: int = 200, **headers: str) -> Answer:
-    return Answer(status, headers, json.dumps(body).encode())
-
-
-@pytest.mark.parametrize("offering", offerings("xai"), ids=lambda offering: offering.upstream_model)
-@pytest.mark.parametrize("size", SIZES, ids=str)
-def test_every_size_at_every_offering_is_said_in_words_that_are_known(offering: Offering, size: Size) -> None:
-    native = native_for(offering.sizes, size)
-    for quality in (None, *offering.qualities):
-        for form in (None, *offering.formats):
-            call = call_from(
-                {},
-                upstream_model=offering.upstream_model,
-                size=str(native.size),
-                aspect=native.aspect,
-                tier=native.tier,
-                n=offering.max_n,
-                quality=quality,
-                format=form,
-                fields={"seed": 7} if offering.features.get("seed") else {},
-            )
-
-            Validator(SCHEMA).validate(write_body(call))
 
 
 @pytest.mark.parametrize(

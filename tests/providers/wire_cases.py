@@ -16,6 +16,7 @@ import respx
 
 from imagegate.domain import ProviderCall, ProviderImage, ProviderResult, Size
 from imagegate.errors import AttemptFailed, ContentRejected, ProviderRejected
+from imagegate.outbound import Answer
 
 FOLDER = Path(__file__).parent.parent / "wire"
 BASE_URL = "https://provider.test/v1"
@@ -49,6 +50,10 @@ def answering(case: dict[str, Any]) -> tuple[httpx.MockTransport, respx.Route]:
     content = case["text"].encode() if "text" in case else json.dumps(case["answer"]).encode()
     route.respond(case["status"], headers=case.get("headers", {}), content=content)
     return httpx.MockTransport(router.async_handler), route
+
+
+def answer_of(body: Any, status: int = 200, **headers: str) -> Answer:
+    return Answer(status, headers, json.dumps(body).encode())
 
 
 def outcome_of(result: ProviderResult | Exception) -> str:

@@ -28,13 +28,9 @@ class AzureOpenAIAdapter:
         self._outbound = outbound
 
     async def generate(self, call: ProviderCall) -> ProviderResult:
-        answer = await self._outbound.post_json(
-            endpoint(call),
-            body=write_body(call),
-            headers=headers_for(call),
-            provider=NAME,
-            timeout_s=call.deadline_s,
-            max_bytes=wire.max_answer_bytes(call),
+        url = endpoint(call)
+        answer = await wire.create(
+            self._outbound, call, url, write_body(call), provider=NAME, headers=headers_for(call)
         )
         return read_answer(answer, call)
 

@@ -21,7 +21,7 @@ from imagegate.errors import (
     ProviderRejected,
     RefusedUnbilled,
 )
-from imagegate.outbound import MAX_ANSWER_BYTES, Answer
+from imagegate.outbound import MAX_ANSWER_BYTES, Answer, Outbound
 from imagegate.providers.openai_images import parse_answer
 
 MAX_IMAGE_BYTES = 32 * 1024 * 1024
@@ -69,6 +69,26 @@ def hashed(user: Any) -> str:
 
 def max_answer_bytes(call: ProviderCall) -> int:
     return max(MAX_ANSWER_BYTES, call.n * MAX_IMAGE_BYTES)
+
+
+async def create(
+    outbound: Outbound,
+    call: ProviderCall,
+    url: str,
+    body: Mapping[str, Any],
+    *,
+    provider: str,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """The creating call, made once. headers: instead of our key as a bearer."""
+    return await outbound.post_json(
+        url,
+        body=body,
+        headers=headers_for(call) if headers is None else headers,
+        provider=provider,
+        timeout_s=call.deadline_s,
+        max_bytes=max_answer_bytes(call),
+    )
 
 
 def parse_json(answer: Answer) -> Any:

@@ -34,14 +34,8 @@ class RecraftAdapter:
         self._outbound = outbound
 
     async def generate(self, call: ProviderCall) -> ProviderResult:
-        answer = await self._outbound.post_json(
-            f"{call.base_url}/images/generations",
-            body=write_body(call),
-            headers=wire.headers_for(call),
-            provider=NAME,
-            timeout_s=call.deadline_s,
-            max_bytes=wire.max_answer_bytes(call),
-        )
+        url = f"{call.base_url}/images/generations"
+        answer = await wire.create(self._outbound, call, url, write_body(call), provider=NAME)
         return read_answer(answer, call)
 
 
