@@ -9,8 +9,9 @@ from httpx import AsyncClient, Response
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from imagegate.admin import operations
+from imagegate.admin import keys as admin_keys
 from imagegate.identity import keys
+from imagegate.identity.audit import Actor
 from imagegate.services import Services
 from tests.conftest import LIVE_TOKENS, Account
 from tests.fake_provider import FakeProvider
@@ -201,7 +202,7 @@ async def test_a_revoked_key_adopts_nothing(
     await until(engine, account, "state = 'captured'", 1)
     async with engine.begin() as tx:
         for key in await keys.list_keys(tx, account.id):
-            await operations.revoke_key(tx, str(key.id))
+            await admin_keys.revoke_key(tx, str(key.id), Actor("tests", "a test"))
 
     response = await client.post(PATH, json=BODY)
 

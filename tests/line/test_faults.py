@@ -13,12 +13,13 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from imagegate.admin import operations
+from imagegate.admin import keys as admin_keys
 from imagegate.catalogue import prices
 from imagegate.db.embedded import EmbeddedPostgres
 from imagegate.db.migrate import upgrade
 from imagegate.errors import StorageUnavailable
 from imagegate.identity import keys
+from imagegate.identity.audit import Actor
 from imagegate.ids import new_id
 from imagegate.moderation.blocklist import Blocklist
 from imagegate.services import Services, forget_workers, open_services
@@ -62,7 +63,7 @@ async def test_a_key_revoked_this_moment_spends_nothing_more(
     async with engine.begin() as tx:
         listed = await keys.list_keys(tx, account.id)
         for key in listed:
-            await operations.revoke_key(tx, str(key.id))
+            await admin_keys.revoke_key(tx, str(key.id), Actor("tests", "a test"))
 
     second = await client.post(PATH, json=BODY)
 

@@ -16,6 +16,22 @@ from tests.fake_provider import FakeProvider
 from tests.fake_verbs import Wait
 from tests.line.test_polled import COST, Serve, SlowProvider, another_worker, ask, until_state
 
+Sleep = tuple[asyncio.Event, asyncio.Event]
+
+
+@pytest.fixture
+def asleep(monkeypatch: pytest.MonkeyPatch) -> Sleep:
+    """Every worker falls asleep once its images are stored: set when one does, and to be set to wake it."""
+    stored, gate = asyncio.Event(), asyncio.Event()
+
+    async def capture(*args: Any) -> Any:
+        stored.set()
+        await gate.wait()
+        return await settling.capture(*args)
+
+    monkeypatch.setattr("imagegate.generation.pipeline.capture", capture)
+    return stored, gate
+
 
 async def test_it_wakes_after_its_generation_was_voided(
     services: Services, account: Account, engine: AsyncEngine, fake: FakeProvider, serve: Serve
@@ -43,17 +59,9 @@ async def test_it_wakes_after_what_it_stored_was_captured(
     engine: AsyncEngine,
     fake: FakeProvider,
     serve: Serve,
-    monkeypatch: pytest.MonkeyPatch,
+    asleep: Sleep,
 ) -> None:
-    stored, gate = asyncio.Event(), asyncio.Event()
-    settle = settling.capture
-
-    async def asleep(*args: Any) -> Any:
-        stored.set()
-        await gate.wait()
-        return await settle(*args)
-
-    monkeypatch.setattr("imagegate.generation.pipeline.capture", asleep)
+    stored, gate = asleep
     async with another_worker(services, SlowProvider()) as late:
         late = replace(late, adapters=services.adapters)
         asking = asyncio.create_task(ask(account, await serve(late), "asleep"))
@@ -76,18 +84,10 @@ async def test_it_wakes_after_its_work_was_taken_over(
     engine: AsyncEngine,
     fake: FakeProvider,
     serve: Serve,
-    monkeypatch: pytest.MonkeyPatch,
+    asleep: Sleep,
 ) -> None:
     """Whoever took it over may have found what it stored, and is going to capture that."""
-    stored, gate = asyncio.Event(), asyncio.Event()
-    settle = settling.capture
-
-    async def asleep(*args: Any) -> Any:
-        stored.set()
-        await gate.wait()
-        return await settle(*args)
-
-    monkeypatch.setattr("imagegate.generation.pipeline.capture", asleep)
+    stored, gate = asleep
     async with another_worker(services, SlowProvider()) as late:
         late = replace(late, adapters=services.adapters)
         asking = asyncio.create_task(ask(account, await serve(late)))

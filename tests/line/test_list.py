@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imagegate.generation import purge
 from imagegate.ids import parse_public_id
+from imagegate.journal import purging
 from imagegate.services import Services
 from tests.conftest import Account, open_account
 
@@ -190,11 +191,11 @@ async def test_a_purge_removes_what_was_drawn_and_keeps_what_was_paid(
     assert len(await services.store.list(prefix)) == 2
 
     async with services.engine.begin() as tx:
-        purged = await purge.mark(tx, account.id, "live", generation_id)
+        purged = await purging.mark(tx, account.id, "live", generation_id)
     # Killed here: what is left is given to nobody, and the next purge removes it.
     assert (await client.get(f"{PATH}/{named}")).json()["error"]["code"] == "result_gone"
     async with services.engine.begin() as tx:
-        again = await purge.mark(tx, account.id, "live", generation_id)
+        again = await purging.mark(tx, account.id, "live", generation_id)
     removed = await purge.remove_objects(services.store, again)
 
     assert (purged, removed) == (again, 2)
@@ -225,7 +226,7 @@ async def test_a_later_epoch_keeps_its_objects(
     await services.store.put(later, await services.store.get(name))
 
     async with services.engine.begin() as tx:
-        purged = await purge.mark(tx, account.id, "live", generation_id)
+        purged = await purging.mark(tx, account.id, "live", generation_id)
     await purge.remove_objects(services.store, purged)
 
     assert await services.store.list(f"{account.id.hex}/live/{generation_id.hex}/") == [later]

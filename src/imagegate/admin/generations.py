@@ -17,12 +17,12 @@ from imagegate.admin import bills
 from imagegate.admin.moments import timestamp
 from imagegate.catalogue.catalogue import Catalogue
 from imagegate.errors import NotFound
-from imagegate.generation import purge
-from imagegate.generation.purge import Purged
 from imagegate.generation.records import STATUS
 from imagegate.identity.audit import Actor, record
 from imagegate.identity.tables import accounts, api_keys
 from imagegate.ids import public_id
+from imagegate.journal import purging
+from imagegate.journal.purging import Purged
 from imagegate.journal.tables import attempts, generations, images
 from imagegate.ledger import refunds
 from imagegate.ledger.refunds import Refund
@@ -225,7 +225,7 @@ async def mark_purged(tx: AsyncConnection, text: str, actor: Actor) -> Purged:
     Raises NotFound, Conflict (still being made) and InvalidRequest.
     """
     row = await find(tx, text)
-    purged = await purge.mark(tx, row.account_id, row.env, row.id)
+    purged = await purging.mark(tx, row.account_id, row.env, row.id)
     detail = {"images": purged.images, "purged_at": timestamp(purged.purged_at)}
     named = public_id("gen", row.id)
     await record(tx, actor, "generations.purge", named, account_id=row.account_id, detail=detail)

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from imagegate.admin.budget_seeding import seed_budget
 from imagegate.admin.keys import read_key_id
 from imagegate.catalogue.prices import bump_version
 from imagegate.errors import InvalidRequest, NotFound
@@ -15,6 +14,7 @@ from imagegate.identity import accounts, limit_rows
 from imagegate.identity.audit import Actor, record
 from imagegate.identity.limit_rows import NAMES, Limits, Scope
 from imagegate.ids import public_id
+from imagegate.journal.seeding import seed_budget
 from imagegate.ledger import budget_rows, holds
 from imagegate.ledger.budget_rows import Budget
 

@@ -237,7 +237,7 @@ def purge(generation: GenerationId, reason: Reason, json: Json = False) -> None:
                 await store.close()
         shown = generations.purged_json(purged, removed)
         desk.answer(
-            shown, f"{shown['id']} is purged: its prompt is gone, and {removed} objects were deleted."
+            shown, f"{shown['id']} is purged: its prompt is gone, and of its images {removed} were deleted."
         )
 
     run(work, json=json)

@@ -1,1 +1,1 @@
-"""The only writer of generations, their attempts and images. It decides under the wallets' locks, in batches."""
+"""The only writer of generations, attempts and images. On the line it decides under the wallets' locks, in batches."""

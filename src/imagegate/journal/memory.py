@@ -71,8 +71,9 @@ class Memory:
             if known is None or known.wallet.revision != wallet.revision:
                 known = self._known[key] = Remembered(wallet)
             known.wallet = wallet.written() if key in rows.touched else wallet
+        lasting = books.usable_keys - books.expiring_keys
         for item in items:
-            if isinstance(item, Open) and item.key_id in books.usable_keys - books.expiring_keys:
+            if isinstance(item, Open) and item.key_id in lasting:
                 self._add_key(item)
         for generation in books.generations.values():
             self._add_generation(generation)

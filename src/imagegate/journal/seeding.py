@@ -1,7 +1,7 @@
 """A budget that is set in the middle of a period begins with what was spent and is held in that period already.
 
-Holds count in the period they were taken in. The journal writes generations, with this one exception: under the
-wallet's lock the open ones are marked as counted, so that their end corrects the budget.
+Holds count in the period they were taken in. Under the wallet's lock the open generations are marked as counted, so
+that their end corrects the budget.
 """
 
 from dataclasses import dataclass

@@ -3,10 +3,10 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from imagegate.domain import GenerationRequest, Size
 from imagegate.errors import InvalidRequest
+from imagegate.web.faults import first_fault
 
 REFUSED = frozenset(
     {
@@ -104,19 +104,4 @@ def read_generation(values: dict[str, Any]) -> GenerationRequest:
     try:
         return GenerationBody.model_validate(values).to_request()
     except ValidationError as error:
-        raise _first_fault(error.errors(include_url=False, include_input=False)) from None
-
-
-def _first_fault(faults: list[ErrorDetails]) -> InvalidRequest:
-    fault = faults[0]
-    name = str(fault["loc"][0]) if fault["loc"] else None
-    kind = fault["type"]
-    if kind == "missing":
-        return InvalidRequest(f"{name} is required.", code="missing_required_parameter", param=name)
-    if kind == "string_too_long":
-        code = "string_too_long"
-    elif kind.endswith("_type") or kind == "int_from_float":
-        code = "invalid_type"
-    else:
-        code = "invalid_value"
-    return InvalidRequest(f"{name}: {fault['msg']}.", code=code, param=name)
+        raise first_fault(error) from None
