@@ -137,7 +137,7 @@ async def _attempt(
     except (AttemptFailed, ContentRejected, InvalidRequest) as failed:
         error = failed
     ms = round((monotonic() - since) * 1000)
-    told = ended(run.attempts[started.seq], candidate, result, error, (delivered, images), ms)
+    told = ended(services, run.attempts[started.seq], candidate, result, error, (delivered, images), ms)
     run.attempts[started.seq] = told
     if error is not None:
         log.info("attempt_failed", provider=told.provider, outcome=told.outcome, ms=told.ms)
@@ -145,6 +145,7 @@ async def _attempt(
 
 
 def ended(
+    services: Services,
     attempt: Attempt,
     candidate: Candidate,
     result: ProviderResult,
@@ -162,7 +163,7 @@ def ended(
         detail=None if error is None else error.message[:500],
         upstream_id=result.upstream_id or getattr(error, "upstream_id", None) or attempt.upstream_id,
         cost_usd=cost_usd(candidate, result, delivered),
-        at_risk_usd=at_risk_usd(candidate, error, asked),
+        at_risk_usd=at_risk_usd(services, candidate, error, asked),
     )
 
 
@@ -208,11 +209,15 @@ def cost_usd(candidate: Candidate, result: ProviderResult, delivered: int) -> De
     return delivered_cost_usd(candidate.offering, result.usage, fit.size, fit.quality, delivered)
 
 
-def at_risk_usd(candidate: Candidate, error: ImagegateError | None, images: int) -> Decimal | None:
+def at_risk_usd(
+    services: Services, candidate: Candidate, error: ImagegateError | None, images: int
+) -> Decimal | None:
     """What the provider may have billed for an attempt without an image; None when it certainly did not."""
-    possible = isinstance(error, Ambiguous | BilledInvalid) or (
-        isinstance(error, RefusedUnbilled) and error.at_risk
-    )
+    if isinstance(error, RefusedUnbilled):
+        provider = services.catalogue.providers[candidate.offering.provider]
+        possible = error.at_risk and not provider.errors_unbilled
+    else:
+        possible = isinstance(error, Ambiguous | BilledInvalid)
     if not possible:
         return None
     cost = image_cost_usd(candidate.offering, candidate.fit.size, candidate.fit.quality)

@@ -35,7 +35,7 @@ PATIENCE_S = 10.0
 LOST = text(
     """
     SELECT g.account_id, g.env, g.id, g.key_id, g.epoch, g.model, g.price_version, g.quote, g.request, g.hold_tokens,
-        g.created_at, g.worker_id, w.id IS NULL AS unknown, w.lease_until, g.worker_id = :me AS own
+        g.worker_id, w.id IS NULL AS unknown, w.lease_until, g.worker_id = :me AS own
     FROM generations g LEFT JOIN workers w ON w.id = g.worker_id
     WHERE g.state IN ('queued', 'running', 'in_doubt')
         AND (w.id IS NULL OR w.lease_until < now()
@@ -151,7 +151,9 @@ def rescue(services: Services, row: Any, found: Sequence[Image], tried: Sequence
 def loss(services: Services, row: Any, tried: Sequence[Attempt]) -> Settle:
     """Nothing is there. Whether a provider was asked died with the worker, so its cost is at risk."""
     known = [
-        replace(attempt, outcome="AMBIGUOUS", detail=WORKER_GONE, at_risk_usd=at_risk(services, row))
+        replace(
+            attempt, outcome="AMBIGUOUS", detail=WORKER_GONE, at_risk_usd=resuming.worst_cost(services, row)
+        )
         for attempt in tried
     ]
     return Settle(
@@ -175,15 +177,10 @@ def rescued_row(quote: Quote, count: int) -> dict[str, Any]:
 
 def unknown_attempt(services: Services, row: Any, outcome: str, count: int) -> Attempt:
     """Which provider was asked died with the worker; that it may have billed is kept."""
-    risk = at_risk(services, row) if outcome == "AMBIGUOUS" else None
+    risk = resuming.worst_cost(services, row) if outcome == "AMBIGUOUS" else None
     return Attempt(
         0, "unknown", row.model, outcome, count, datetime.now(UTC), 0, detail=WORKER_GONE, at_risk_usd=risk
     )
-
-
-def at_risk(services: Services, row: Any) -> Any:
-    """USD: what the dearest offering of the model would have cost; None where no cost is known."""
-    return resuming.worst_cost(services, row)
 
 
 async def stored_images(services: Services, row: Any, epoch: int) -> list[Image]:

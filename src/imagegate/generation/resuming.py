@@ -105,9 +105,7 @@ async def go_on(
     principal = Principal(row.account_id, row.env, row.key_id)
     deadline = asyncio.get_running_loop().time() + services.settings.poll_window_s
     epoch = row.epoch + 1
-    reservation = Reservation(
-        row.id, epoch, principal, row.hold_tokens, deadline, row.created_at, row.request
-    )
+    reservation = Reservation(row.id, epoch, principal, row.hold_tokens, deadline, row.request)
     run = Execution(accepted=True)
     try:
         await asyncio.gather(*(resume(services, reservation, plan, job, run) for job in jobs))
@@ -162,7 +160,9 @@ async def resume(
         run.served = candidate
     except (AttemptFailed, ContentRejected, InvalidRequest) as error:
         run.errors.append(failed := error)
-    run.attempts[place] = ended(attempt, candidate, result, failed, (delivered, plan.quote.n), attempt.ms)
+    run.attempts[place] = ended(
+        services, attempt, candidate, result, failed, (delivered, plan.quote.n), attempt.ms
+    )
 
 
 def worst_cost(services: Services, row: Any) -> Decimal | None:
