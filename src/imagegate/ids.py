@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from datetime import UTC, datetime
 from uuid import UUID
 
 
@@ -12,6 +13,11 @@ def new_id() -> UUID:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return UUID(int=value)
+
+
+def made_at(id_: UUID) -> datetime:
+    """When a UUIDv7 was made, to the millisecond, by the clock of the process that made it."""
+    return datetime.fromtimestamp((id_.int >> 80) / 1000, UTC)
 
 
 def public_id(kind: str, id_: UUID) -> str:

@@ -29,7 +29,7 @@ def told(response: Response) -> tuple[object, ...]:
     """What two answers to one request must have in common: id, links' objects and bytes."""
     body = response.json()
     images = [(i["url"].partition("?")[0].rpartition("/")[2][:40], i["b64_json"]) for i in body["data"]]
-    return body["metadata"]["id"], body["size"], str([b for _, b in images])
+    return body["metadata"]["id"], body["created"], body["size"], str([b for _, b in images])
 
 
 async def test_the_second_request_is_told_what_came_of_the_first(

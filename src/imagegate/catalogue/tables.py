@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -51,4 +52,28 @@ model_rules = Table(
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     CheckConstraint("rule IN ('disabled', 'alias', 'redirect')", name="rule"),
     CheckConstraint("(rule = 'disabled') = (target IS NULL)", name="target"),
+)
+
+provider_rules = Table(
+    "provider_rules",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("enabled", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+preferences = Table(
+    "preferences",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("provider", Text, primary_key=True, comment="empty: of the model itself, among models"),
+    Column("rank", Integer, comment="1 is the best; NULL: the catalogue's"),
+    Column("weight", Integer, comment="its share under `balanced`; NULL: the catalogue's"),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("rank BETWEEN 1 AND 10000", name="rank"),
+    CheckConstraint("weight BETWEEN 0 AND 10000", name="weight"),
 )

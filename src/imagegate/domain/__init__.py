@@ -3,6 +3,7 @@
 from imagegate.domain.asking import (
     Asked,
     GenerationRequest,
+    InputImage,
     ParameterReceipt,
     Principal,
     RateLimits,
@@ -45,6 +46,7 @@ __all__ = [
     "Generation",
     "GenerationRequest",
     "Image",
+    "InputImage",
     "Model",
     "Offering",
     "Output",

@@ -27,13 +27,35 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
+class InputImage:
+    """A picture that a caller hands in: its bytes, or a URL that they are fetched from during admission.
+
+    format and size are measured from the bytes; None before. sha256: of the bytes.
+    """
+
+    data: bytes | None = None
+    url: str | None = None
+    format: str | None = None
+    size: Size | None = None
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """What a caller asked for, in one shape for all dialects. None = not said."""
+    """What a caller asked for, in one shape for all dialects. None = not said.
+
+    size: exact pixels. aspect (`16:9`) and resolution (`1K` to `4K`) count where no size is said. size_policy: `exact`
+    (what comes out has the size that was asked for) or `native` (what the provider draws next to it).
+    images: pictures to work from. mask: transparent where the first of them is to be redrawn.
+    """
 
     prompt: str
     model: str | None = None
     n: int = 1
     size: Size | None = None
+    aspect: str | None = None
+    resolution: str | None = None
+    size_policy: str | None = None
     quality: str | None = None
     style: str | None = None
     response_format: str | None = None
@@ -42,10 +64,25 @@ class GenerationRequest:
     background: str | None = None
     moderation: str | None = None
     seed: int | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    negative_prompt: str | None = None
+    thinking: str | None = None
+    prompt_enhancement: bool | None = None
+    images: tuple[InputImage, ...] = ()
+    mask: InputImage | None = None
+    routing: str | None = None
     user: str | None = None
     strict: bool = False
     extras: Mapping[str, Any] = field(default_factory=dict)
     """Fields the dialect does not know. They pass through where the offering's provider takes them."""
+
+    @property
+    def operation(self) -> str:
+        """`generate`, `edit` (from pictures) or `inpaint` (under a mask)."""
+        if self.mask is not None:
+            return "inpaint"
+        return "edit" if self.images else "generate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +111,10 @@ class Principal:
     team: str | None = None
     app: str | None = None
     environment: str | None = None
+    routing: str | None = None
+    """The key's policy of routing: catalogue, cheapest, fastest, best or balanced; None = the gateway's."""
+    moderation: str | None = None
+    """The key's policy of moderation, else its account's: off, flag or block; None = the gateway's."""
     limits: tuple[RateLimits, ...] = ()
 
 

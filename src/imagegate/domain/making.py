@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from imagegate.domain.asking import ParameterReceipt, Principal, Size
+from imagegate.domain.asking import InputImage, ParameterReceipt, Principal, Size
 from imagegate.ids import public_id
 
 
@@ -22,7 +22,6 @@ class Reservation:
     principal: Principal
     hold_tokens: int
     deadline: float
-    created_at: datetime
     said: Mapping[str, Any]
 
 
@@ -44,6 +43,7 @@ class ProviderCall:
 
     deadline_s: the longest wait for an answer. poll_s: how long an accepted job may be asked about.
     aspect (`16:9`) and tier (`2K`): for providers that take these instead of pixels.
+    images: the caller's pictures, with their bytes. mask: the size of the first, in the offering's own colours.
     accepted: to be awaited with the job before the first poll, so that a crash resumes and never resubmits.
     """
 
@@ -60,6 +60,8 @@ class ProviderCall:
     fields: Mapping[str, Any] = field(default_factory=dict)
     aspect: str | None = None
     tier: str | None = None
+    images: tuple[InputImage, ...] = ()
+    mask: InputImage | None = None
     poll_s: float = 0.0
     accepted: Callable[[UpstreamJob], Awaitable[None]] = unkept
 

@@ -7,7 +7,6 @@ that leaves changes nothing once a provider was asked.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -205,7 +204,7 @@ async def reserve(services: Services, work: Work) -> Reservation | Existing:
         pinned = records.quote_from(work.plan.model.id, from_json(outcome.quote))
         work.plan = replace(work.plan, quote=pinned)
     hold_tokens = work.plan.quote.hold_tokens
-    return Reservation(generation_id, epoch, who, hold_tokens, work.deadline, datetime.now(UTC), work.said)
+    return Reservation(generation_id, epoch, who, hold_tokens, work.deadline, work.said)
 
 
 async def fulfil(services: Services, work: Work, reservation: Reservation) -> Generation:

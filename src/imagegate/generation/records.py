@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from fractions import Fraction
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import select
@@ -15,6 +16,7 @@ from imagegate.domain import (
     Generation,
     GenerationRequest,
     Image,
+    InputImage,
     ParameterReceipt,
     Plan,
     Principal,
@@ -26,7 +28,7 @@ from imagegate.domain import (
 from imagegate.errors import ImagegateError, NotFound
 from imagegate.generation.progress import Execution
 from imagegate.generation.purge import check_kept
-from imagegate.ids import parse_public_id
+from imagegate.ids import made_at, parse_public_id
 from imagegate.journal.tables import attempts, generations, images
 from imagegate.services import Services
 
@@ -50,7 +52,17 @@ def request_json(request: GenerationRequest) -> dict[str, Any]:
     """What was said, and nothing that was not."""
     said = {name: getattr(request, name) for name in REQUEST_FIELDS}
     said["size"] = str(request.size) if request.size else None
-    return {name: value for name, value in said.items() if value not in (None, False, {})}
+    said["images"] = [input_json(image) for image in request.images] or None
+    said["mask"] = input_json(request.mask) if request.mask else None
+    said["strict"] = request.strict or None
+    return {name: value for name, value in said.items() if value is not None and value != {}}
+
+
+def input_json(image: InputImage) -> dict[str, Any]:
+    """A picture by its URL or by the checksum of its bytes, which are not kept here."""
+    if image.data is None:
+        return {"url": image.url}
+    return {"sha256": sha256(image.data).hexdigest(), "bytes": len(image.data)}
 
 
 def quote_json(plan: Plan) -> dict[str, Any]:
@@ -85,10 +97,12 @@ def quote_from(model: str, stored: Mapping[str, Any]) -> Quote:
 
 
 def request_from(said: Mapping[str, Any]) -> GenerationRequest:
-    """The request as it was recorded, for whoever goes on with it."""
+    """The request as it was recorded, for whoever goes on with it. Of its pictures only their number is sure."""
     size = Size.parse(said["size"]) if said.get("size") else None
-    known = {name: said[name] for name in REQUEST_FIELDS if name in said and name != "size"}
-    return GenerationRequest(**known, size=size)
+    known = {name: said[name] for name in REQUEST_FIELDS if name in said}
+    images = tuple(InputImage(url=image.get("url")) for image in said.get("images", ()))
+    mask = InputImage(url=said["mask"].get("url")) if "mask" in said else None
+    return GenerationRequest(**{**known, "size": size, "images": images, "mask": mask})
 
 
 def captured_row(plan: Plan, run: Execution) -> dict[str, Any]:
@@ -171,7 +185,7 @@ def completed(
     return Generation(
         id=reservation.generation_id,
         status="completed",
-        created_at=reservation.created_at,
+        created_at=made_at(reservation.generation_id),
         completed_at=datetime.now(UTC),
         model=plan.model.id,
         request=reservation.said,
@@ -212,7 +226,7 @@ def from_rows(row: Any, stored: Sequence[Any], tried: Sequence[Any]) -> Generati
     return Generation(
         id=row.id,
         status=STATUS.get(row.state, "cancelled" if cancelled else "failed"),
-        created_at=row.created_at,
+        created_at=made_at(row.id),
         completed_at=row.settled_at,
         model=row.model,
         request=row.request,

@@ -26,7 +26,9 @@ accounts = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("closed_at", DateTime(timezone=True)),
+    Column("moderation", Text, comment="the policy of its keys that have none; NULL: the gateway's"),
     CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
+    CheckConstraint("moderation IN ('off', 'flag', 'block')", name="moderation"),
 )
 
 api_keys = Table(
@@ -44,9 +46,27 @@ api_keys = Table(
     Column("expires_at", DateTime(timezone=True)),
     Column("revoked_at", DateTime(timezone=True)),
     Column("rotated_from", Uuid, comment="the key that this one replaces"),
+    Column("moderation", Text, comment="its policy; NULL: the account's"),
+    Column("routing", Text, comment="the policy of its requests that name none; NULL: the gateway's"),
     ForeignKeyConstraint(["account_id", "env"], ["wallets.account_id", "wallets.env"]),
     UniqueConstraint("id"),
     CheckConstraint("length(hash) = 32", name="hash"),
+    CheckConstraint("moderation IN ('off', 'flag', 'block')", name="moderation"),
+    CheckConstraint("routing IN ('catalogue', 'cheapest', 'fastest', 'best', 'balanced')", name="routing"),
+)
+
+provider_keys = Table(
+    "provider_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("revoked_at", DateTime(timezone=True)),
+    CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
 )
 
 instance = Table(

@@ -45,6 +45,7 @@ generations = Table(
     Column("billed", JSONB),
     Column("request", JSONB, nullable=False),
     Column("result", JSONB),
+    Column("moderation", JSONB(none_as_null=True), comment="what moderators said, under which policy"),
     Column("answer_status", Integer),
     Column("answer_code", Text),
     Column("answer_message", Text),
