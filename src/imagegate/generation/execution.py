@@ -1,257 +1,167 @@
-"""Asks the candidates for the images that are still missing, classifies every answer, and falls back.
+"""Asks the candidates for the images that are still missing, in the order of the policy, and falls back.
 
-The only layer that tries again: at most two attempts at one candidate, and only where the provider certainly
-billed nothing.
+The only layer that tries again: at most two attempts at one candidate, and only where the provider certainly billed
+nothing and its retry budget has some left. What falls back to whom is told in docs/routing.md.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from decimal import Decimal
-from functools import partial
-from time import monotonic
 
-import structlog
-
-from imagegate import failpoints
-from imagegate.catalogue.upstream_cost import delivered_cost_usd, image_cost_usd
-from imagegate.domain import (
-    Attempt,
-    Candidate,
-    Image,
-    Plan,
-    ProviderCall,
-    ProviderResult,
-    Reservation,
-    UpstreamJob,
-    unkept,
-)
+from imagegate.domain import Candidate, GenerationRequest, Plan, Reservation
 from imagegate.errors import (
     Ambiguous,
-    AttemptFailed,
     BilledInvalid,
     ContentRejected,
     ImagegateError,
-    InvalidRequest,
     NotSent,
+    OutputBlocked,
     RefusedUnbilled,
-    SettlementPending,
 )
-from imagegate.generation import records
-from imagegate.generation.delivery import deliver
-from imagegate.generation.progress import Execution, add_usage
-from imagegate.journal.items import Accept
+from imagegate.generation.attempting import attempt, left_s, record_of
+from imagegate.generation.choosing import in_order, policy_of
+from imagegate.generation.inputs import Forms
+from imagegate.generation.progress import Execution
+from imagegate.routing.health import Record
 from imagegate.services import Services
-
-log = structlog.get_logger()
 
 ATTEMPTS_A_CANDIDATE = 2
 LONGEST_WAIT_S = 5.0
-ACCEPT_PATIENCE_S = 5.0
+USUAL_WAIT_S = 0.5
+JITTER = 0.25
+"""A wait that a provider asked for is up to so much longer, so that those who wait do not come all at once."""
 
 
 async def execute(
-    services: Services, reservation: Reservation, plan: Plan, prompt: str, run: Execution
+    services: Services, reservation: Reservation, plan: Plan, request: GenerationRequest, run: Execution
 ) -> None:
     """Fill `run`. Raises StorageUnavailable and Overloaded; what providers did wrong is in `run.errors`."""
-    for candidate in plan.candidates:
+    policy = policy_of(services, reservation.principal, request)
+    forms = Forms(services.pool, request)
+    resting = []
+    for candidate in in_order(services, plan, policy):
         missing = plan.quote.n - len(run.images) - run.ended
-        if missing <= 0 or _left_s(reservation) <= 0:
-            break
-        calls = [_ask(services, reservation, candidate, prompt, k, run) for k in split(missing, candidate)]
-        if len(calls) == 1:
-            await calls[0]
-        else:
-            async with asyncio.TaskGroup() as group:
-                for call in calls:
-                    group.create_task(call)
+        if missing <= 0 or left_s(reservation) <= 0:
+            return
+        if run.refused and candidate.offering.provider not in services.settings.refusal_providers:
+            continue
+        if not await _ask_for(services, reservation, candidate, forms, missing, run):
+            resting.append(candidate)
+    if plan.quote.n > len(run.images) + run.ended:
+        for candidate in resting:
+            _pass_over(services, candidate, run)
+
+
+async def _ask_for(
+    services: Services,
+    reservation: Reservation,
+    candidate: Candidate,
+    forms: Forms,
+    missing: int,
+    run: Execution,
+) -> bool:
+    """All calls that the missing images take, at once; of an offering that rests, one that shows how it does first.
+
+    False: it rests, and somebody else's call just finds out whether it is back.
+    """
+    health, offering = services.health, candidate.offering
+    record = health.of(offering.provider, offering.upstream_model)
+    parts = split(missing, candidate)
+    if not health.is_clear(record):
+        await _wait_out(services, reservation, record)
+        if record.trying:
+            return False
+        if not health.is_clear(record):
+            with health.trying(record):
+                await _ask(services, reservation, candidate, record, forms, parts[0], run)
+            parts = parts[1:] if health.is_clear(record) else ()
+    calls = [_ask(services, reservation, candidate, record, forms, part, run) for part in parts]
+    if len(calls) == 1:
+        await calls[0]
+    elif calls:
+        async with asyncio.TaskGroup() as group:
+            for call in calls:
+                group.create_task(call)
+    return True
+
+
+async def _wait_out(services: Services, reservation: Reservation, record: Record) -> None:
+    """A provider that asked for a moment gets it, where the deadline allows."""
+    if record.breaker.open_until is not None:
+        return
+    wait_s = record.not_before - services.health.clock()
+    if 0 < wait_s <= min(LONGEST_WAIT_S, left_s(reservation)):
+        await asyncio.sleep(wait_s * (1 + random.uniform(0, JITTER)))  # noqa: S311 jitter
+
+
+def _pass_over(services: Services, candidate: Candidate, run: Execution) -> None:
+    """It was not asked, and nobody else made the images: an attempt that says so."""
+    record = services.health.of(candidate.offering.provider, candidate.offering.upstream_model)
+    until = services.health.until(record)
+    when = f" until {until:%H:%M:%S} UTC" if until else ""
+    why = "is resting after failures" if record.breaker.open_until is not None else "is busy and not asked"
+    error = NotSent(candidate.offering.provider, f"{why}{when}")
+    run.attempts.append(
+        replace(record_of(len(run.attempts), candidate), outcome=error.outcome, detail=error.message)
+    )
+    run.errors.append(error)
 
 
 def split(images: int, candidate: Candidate) -> Sequence[int]:
     """5 images at an offering that makes 2 a call → 2, 2, 1."""
-    most = candidate.offering.max_n
+    most = candidate.fit.max_n
     return [min(most, images - done) for done in range(0, images, most)]
-
-
-def _left_s(reservation: Reservation) -> float:
-    return reservation.deadline - asyncio.get_running_loop().time()
 
 
 async def _ask(
     services: Services,
     reservation: Reservation,
     candidate: Candidate,
-    prompt: str,
+    record: Record,
+    forms: Forms,
     images: int,
     run: Execution,
 ) -> None:
     """One call's worth of images from one candidate, with a second attempt where the provider was only busy."""
-    for attempt in range(1, ATTEMPTS_A_CANDIDATE + 1):
-        error = await _attempt(services, reservation, candidate, prompt, images, run)
+    for number in range(1, ATTEMPTS_A_CANDIDATE + 1):
+        again = number > 1
+        error = await attempt(services, reservation, candidate, record, forms, images, run, again=again)
         if error is None:
             run.served = candidate
             return
         run.errors.append(error)
         if not isinstance(error, NotSent | RefusedUnbilled):
-            run.ended += images
+            if not _may_fall_back(services, candidate, error, run):
+                run.ended += images
             return
-        wait_s = _wait_s(error, attempt)
-        if wait_s is None or wait_s >= _left_s(reservation):
+        wait_s = _wait_s(services, candidate, error, number)
+        if wait_s is None or wait_s >= left_s(reservation) or not services.health.may_try_again(record):
             return
         await asyncio.sleep(wait_s)
 
 
-def _wait_s(error: NotSent | RefusedUnbilled, attempt: int) -> float | None:
-    """Seconds until the same candidate may be asked again; None = not at all."""
+def _wait_s(
+    services: Services, candidate: Candidate, error: NotSent | RefusedUnbilled, number: int
+) -> float | None:
+    """Seconds until the same candidate may be asked again, 0 with another key of ours; None = not at all."""
+    if number < ATTEMPTS_A_CANDIDATE and services.credentials.helps(candidate.offering.provider, error):
+        return 0.0
     busy = isinstance(error, NotSent) or error.busy
-    if not busy or attempt == ATTEMPTS_A_CANDIDATE or (error.wait_s or 0) > LONGEST_WAIT_S:
+    if not busy or number == ATTEMPTS_A_CANDIDATE or (error.wait_s or 0) > LONGEST_WAIT_S:
         return None
-    return error.wait_s if error.wait_s is not None else random.uniform(0, 0.5)  # noqa: S311 jitter
+    if error.wait_s is None:
+        return random.uniform(0, USUAL_WAIT_S)  # noqa: S311 jitter
+    return error.wait_s * (1 + random.uniform(0, JITTER))  # noqa: S311 jitter
 
 
-async def _attempt(
-    services: Services,
-    reservation: Reservation,
-    candidate: Candidate,
-    prompt: str,
-    images: int,
-    run: Execution,
-) -> ImagegateError | None:
-    """None when at least one image was delivered; then those that are missing stay missing."""
-    started = _record(len(run.attempts), candidate)
-    run.attempts.append(started)
-    error: ImagegateError | None = None
-    result, delivered, since = ProviderResult(()), 0, monotonic()
-    try:
-        keep = partial(_accepted, services, reservation, run, started)
-        call = call_for(
-            candidate, prompt, images, _left_s(reservation), services.settings.poll_window_s, keep
-        )
-        failpoints.reach(services.settings, "before_dispatch")
-        result = await services.adapters[candidate.offering.provider].generate(call)
-        failpoints.reach(services.settings, "after_answer")
-        delivered = await deliver_all(services, reservation, candidate, result, run)
-    except (AttemptFailed, ContentRejected, InvalidRequest) as failed:
-        error = failed
-    ms = round((monotonic() - since) * 1000)
-    told = ended(services, run.attempts[started.seq], candidate, result, error, (delivered, images), ms)
-    run.attempts[started.seq] = told
-    if error is not None:
-        log.info("attempt_failed", provider=told.provider, outcome=told.outcome, ms=told.ms)
-    return error
-
-
-def ended(
-    services: Services,
-    attempt: Attempt,
-    candidate: Candidate,
-    result: ProviderResult,
-    error: ImagegateError | None,
-    images: tuple[int, int],
-    ms: int,
-) -> Attempt:
-    """The attempt as it is recorded. images: how many were delivered, and how many had been asked for."""
-    delivered, asked = images
-    return replace(
-        attempt,
-        outcome="DELIVERED" if error is None else getattr(error, "outcome", "REJECTED"),
-        images=delivered,
-        ms=ms,
-        detail=None if error is None else error.message[:500],
-        upstream_id=result.upstream_id or getattr(error, "upstream_id", None) or attempt.upstream_id,
-        cost_usd=cost_usd(candidate, result, delivered),
-        at_risk_usd=at_risk_usd(services, candidate, error, asked),
-    )
-
-
-async def _accepted(
-    services: Services, reservation: Reservation, run: Execution, started: Attempt, job: UpstreamJob
-) -> None:
-    """Keep the job's id before the first poll, so that a crash resumes. Polling goes on while the ledger is away."""
-    run.accepted = True
-    known = run.attempts[started.seq] = replace(started, upstream_id=job.id, upstream_url=job.url)
-    (row,) = records.attempt_rows([known])
-    who = reservation.principal
-    item = Accept(who.account_id, who.env, reservation.generation_id, reservation.epoch, row)
-    failpoints.reach(services.settings, "after_accept")
-    with suppress(SettlementPending):
-        await services.journal.change(item, patience_s=ACCEPT_PATIENCE_S)
-    failpoints.reach(services.settings, "after_accepted")
-
-
-async def deliver_all(
-    services: Services, reservation: Reservation, candidate: Candidate, result: ProviderResult, run: Execution
-) -> int:
-    """Make every usable image durable; how many those are. Raises BilledInvalid when none of them is usable."""
-    add_usage(run.usage, result.usage or {})
-    made = [deliver(services, reservation, candidate, image, run.next_idx) for image in result.images]
-    ends = [await made[0]] if len(made) == 1 else await asyncio.gather(*made, return_exceptions=True)
-    usable = [end for end in ends if isinstance(end, Image)]
-    for error in ends:
-        if isinstance(error, BaseException) and not isinstance(error, BilledInvalid):
-            raise error
-    run.images += usable
-    failpoints.reach(services.settings, "after_store")
-    if not usable:
-        invalid = next((end for end in ends if isinstance(end, BilledInvalid)), None)
-        raise invalid or BilledInvalid(candidate.offering.provider, "answered without an image")
-    return len(usable)
-
-
-def cost_usd(candidate: Candidate, result: ProviderResult, delivered: int) -> Decimal | None:
-    """What the provider charges: its own word, else what the catalogue makes of its answer."""
-    if result.cost_usd is not None or not delivered:
-        return result.cost_usd
-    fit = candidate.fit
-    return delivered_cost_usd(candidate.offering, result.usage, fit.size, fit.quality, delivered)
-
-
-def at_risk_usd(
-    services: Services, candidate: Candidate, error: ImagegateError | None, images: int
-) -> Decimal | None:
-    """What the provider may have billed for an attempt without an image; None when it certainly did not."""
-    if isinstance(error, RefusedUnbilled):
-        provider = services.catalogue.providers[candidate.offering.provider]
-        possible = error.at_risk and not provider.errors_unbilled
-    else:
-        possible = isinstance(error, Ambiguous | BilledInvalid)
-    if not possible:
-        return None
-    cost = image_cost_usd(candidate.offering, candidate.fit.size, candidate.fit.quality)
-    return None if cost is None else cost * images
-
-
-def call_for(
-    candidate: Candidate,
-    prompt: str,
-    images: int,
-    left_s: float,
-    poll_s: float = 0.0,
-    accepted: Callable[[UpstreamJob], Awaitable[None]] = unkept,
-) -> ProviderCall:
-    fit, credential = candidate.fit, candidate.credential
-    return ProviderCall(
-        upstream_model=candidate.offering.upstream_model,
-        prompt=prompt,
-        n=images,
-        size=fit.size,
-        base_url=credential.base_url,
-        deadline_s=max(left_s, 0.001),
-        api_key=credential.api_key,
-        trusted_hosts=credential.trusted_hosts,
-        quality=fit.quality,
-        format=fit.format,
-        fields=fit.fields,
-        aspect=fit.aspect,
-        tier=fit.tier,
-        poll_s=poll_s,
-        accepted=accepted,
-    )
-
-
-def _record(seq: int, candidate: Candidate) -> Attempt:
-    offering = candidate.offering
-    return Attempt(seq, offering.provider, offering.upstream_model, "IN_FLIGHT", 0, datetime.now(UTC), 0)
+def _may_fall_back(services: Services, candidate: Candidate, error: ImagegateError, run: Execution) -> bool:
+    """After a failure that may have been billed, or a refusal: only where the operator has said so."""
+    if isinstance(error, ContentRejected) and not isinstance(error, OutputBlocked):
+        run.refused = run.refused or bool(services.settings.refusal_providers)
+        return run.refused
+    if isinstance(error, BilledInvalid | OutputBlocked):
+        first = services.settings.billed_invalid_fallback and not run.invalid
+        run.invalid = True
+        return first
+    return isinstance(error, Ambiguous) and candidate.offering.fallback_on_ambiguous

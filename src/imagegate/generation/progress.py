@@ -1,6 +1,7 @@
 """What has come of a generation so far, while its providers are asked."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,17 +12,22 @@ from imagegate.errors import (
     ContentRejected,
     ImagegateError,
     InvalidRequest,
+    ModerationUnavailable,
     NotSent,
     RefusedUnbilled,
     UpstreamTimeout,
 )
+from imagegate.moderation.verdicts import Verdict
 
 
 @dataclass(slots=True)
 class Execution:
     """What came of it so far. `ended` counts images that nobody else may be asked for.
 
+    refused: a provider's moderation refused, so that only those may be asked whom the operator names for it.
+    invalid: a provider gave something that is no image.
     accepted: a provider has the work under an id of its own, so that it may still be there after the deadline.
+    verdicts: of moderation, first what was said and then what was made; the row has the first `verdicts_kept` already.
     """
 
     images: list[Image] = field(default_factory=list)
@@ -29,8 +35,12 @@ class Execution:
     errors: list[ImagegateError] = field(default_factory=list)
     usage: dict[str, Any] = field(default_factory=dict)
     ended: int = 0
+    refused: bool = False
+    invalid: bool = False
     served: Candidate | None = None
     accepted: bool = False
+    verdicts: list[Verdict] = field(default_factory=list)
+    verdicts_kept: int = 0
     _idx: int = -1
 
     def next_idx(self) -> int:
@@ -39,30 +49,37 @@ class Execution:
 
     def failure(self, public_id: str) -> ImagegateError:
         """Why there is no image: a refusal before a doubt, a doubt before the rest."""
-        for kind in (ContentRejected, Ambiguous, InvalidRequest):
+        for kind in (ContentRejected, ModerationUnavailable, Ambiguous, InvalidRequest):
             for error in self.errors:
                 if isinstance(error, kind):
-                    return _told(error, public_id)
-        named = (
-            "; ".join(str(error) for error in self.errors) or "the deadline passed before one could be asked"
-        )
+                    return _told(error, self.errors, public_id)
+        named = _named(self.errors) or "the deadline passed before one could be asked"
         return AllProvidersFailed(
             f"No provider made the image: {named}. Nothing was charged for {public_id}."
         )
 
     @property
     def outcome(self) -> str:
-        """`lost` when nobody can have billed anything, so that the request may run again; else `final`."""
-        return "lost" if all(isinstance(e, NotSent | RefusedUnbilled) for e in self.errors) else "final"
+        """`lost` when the request may run again: nobody can have billed, or moderation was away; else `final`."""
+        passing = NotSent | RefusedUnbilled | ModerationUnavailable
+        return "lost" if all(isinstance(error, passing) for error in self.errors) else "final"
 
 
-def _told(error: ImagegateError, public_id: str) -> ImagegateError:
+def _told(error: ImagegateError, errors: Sequence[ImagegateError], public_id: str) -> ImagegateError:
+    """What the caller is told of the error that decides; with others beside it, each is named."""
     if isinstance(error, Ambiguous):
+        alone = all(other is error for other in errors)
+        rest = "Nobody else was asked" if alone else f"Of all that were asked: {_named(errors)}"
         return UpstreamTimeout(
-            f"It cannot be known whether an image was made: {error}. Nobody else was asked and nothing was charged "
-            f"for {public_id}."
+            f"It cannot be known whether an image was made: {error}. {rest}. Nothing was charged for {public_id}."
         )
     return error
+
+
+def _named(errors: Iterable[ImagegateError]) -> str:
+    """Every failed attempt in its order; what was said several times is said once, and how often."""
+    counted = Counter(str(error) for error in errors)
+    return "; ".join(said if times == 1 else f"{said} ({times} times)" for said, times in counted.items())
 
 
 def add_usage(total: dict[str, Any], more: Mapping[str, Any]) -> None:
