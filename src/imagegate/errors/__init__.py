@@ -16,6 +16,7 @@ ImagegateError
 │   ├── UnsupportedMedia           415
 │   ├── InvalidSignature           403, a media link that is bad, moved or expired
 │   └── ContentRejected            400, moderation refused (as an attempt: class REJECTED)
+│       └── OutputBlocked          400, ours refused what was made (as an attempt: BILLED_INVALID)
 ├── Unavailable                    503, try again later
 │   ├── Unpriced                   503 `model_not_priced`, trying again does not help
 │   ├── NoProvider                 503 `no_provider_configured`, trying again does not help
@@ -24,6 +25,7 @@ ImagegateError
 │   ├── GenerationPending          503, still being made upstream: a retry attaches to it
 │   ├── WorkerLost                 503, the process that made it died: a retry makes it again
 │   ├── StorageUnavailable         503, the image store cannot be written
+│   ├── ModerationUnavailable      503, a moderator gave no verdict
 │   └── Overloaded                 503, shed
 ├── GenerationFailed
 │   ├── AllProvidersFailed         502, every candidate refused, each attempt named
@@ -48,6 +50,7 @@ from imagegate.errors.callers import (
     InvalidSignature,
     MethodNotAllowed,
     NotFound,
+    OutputBlocked,
     ProviderRejected,
     RequestTimeout,
     TooLarge,
@@ -61,6 +64,7 @@ from imagegate.errors.outages import (
     GenerationFailed,
     GenerationPending,
     Interrupted,
+    ModerationUnavailable,
     NoProvider,
     Overloaded,
     SettlementPending,
@@ -89,10 +93,12 @@ __all__ = [
     "InvalidRequest",
     "InvalidSignature",
     "MethodNotAllowed",
+    "ModerationUnavailable",
     "NoProvider",
     "NotFound",
     "NotSent",
     "OperatorError",
+    "OutputBlocked",
     "Overloaded",
     "ProviderRejected",
     "RefusedUnbilled",

@@ -33,16 +33,25 @@ class RefusedUnbilled(AttemptFailed):
     """`busy`: the same candidate may be asked again (429, 503); otherwise only another one can help.
 
     `at_risk`: the provider failed in its own error shape, yet may have billed (500, 502).
+    `bad_key`: our key is at fault, being unknown, revoked or without credit: another key of ours may do.
     """
 
     outcome = "REFUSED_UNBILLED"
 
     def __init__(
-        self, provider: str, detail: str, *, busy: bool = False, at_risk: bool = False, **more: Any
+        self,
+        provider: str,
+        detail: str,
+        *,
+        busy: bool = False,
+        at_risk: bool = False,
+        bad_key: bool = False,
+        **more: Any,
     ) -> None:
         super().__init__(provider, detail, **more)
         self.busy = busy
         self.at_risk = at_risk
+        self.bad_key = bad_key
 
 
 class BilledInvalid(AttemptFailed):

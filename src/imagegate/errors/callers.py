@@ -119,3 +119,16 @@ class ContentRejected(CallerError):
     def __init__(self, message: str, *, stage: str = "input") -> None:
         super().__init__(message)
         self.stage = stage
+
+
+class OutputBlocked(ContentRejected):
+    """This gateway's own moderation refused an image that was made, and that the provider has billed."""
+
+    outcome = "BILLED_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This gateway's moderation refused the image that was made. Change the prompt and ask again. "
+            "Nothing was charged.",
+            stage="output",
+        )

@@ -72,6 +72,16 @@ class StorageUnavailable(Unavailable):
         )
 
 
+class ModerationUnavailable(Unavailable):
+    """A moderator gave no verdict, and such requests do not pass. As the end of an attempt: its image was billed."""
+
+    code = "moderation_unavailable"
+    outcome = "BILLED_INVALID"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"This gateway's moderation cannot be asked right now. {what}")
+
+
 class Overloaded(Unavailable):
     retry_after_s = 1
 

@@ -2,11 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imagegate.domain import GenerationRequest, Plan, Principal
 from imagegate.errors import BillingUnavailable, CallerError, Overloaded
+from imagegate.generation.inputs import gather
+from imagegate.generation.moderating import check_input, policy_of
 from imagegate.identity.limits import NOTHING, Taken, wants_of
+from imagegate.moderation.verdicts import Verdict
 from imagegate.services import Services
 
 AFTER_DEADLINE_S = 15.0
@@ -15,10 +18,15 @@ AFTER_DEADLINE_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What a request took of its caller's limits. Every admission is left once: `leave`, or `inside`."""
+    """What a request took of its caller's limits. Every admission is left once: `leave`, or `inside`.
+
+    request: as it goes on, its pictures with their bytes. verdict: moderation's; None when nobody was asked.
+    """
 
     images: int
+    request: GenerationRequest
     taken: Taken = NOTHING
+    verdict: Verdict | None = None
 
 
 def check_room(services: Services) -> None:
@@ -30,23 +38,28 @@ def check_room(services: Services) -> None:
 async def enter(
     services: Services, principal: Principal, request: GenerationRequest, plan: Plan
 ) -> Admission:
-    """Take a request, its images and a slot, then ask moderation. No wallet is touched yet.
+    """Take a request, its images and a slot, fetch its pictures, then ask moderation. No wallet is touched yet.
 
-    Raises Overloaded, RateLimited, ConcurrencyLimited, ContentRejected. After any of them, and after a cancel,
-    images and slot are free again; the request still counts.
+    Raises Overloaded, RateLimited, ConcurrencyLimited, InvalidRequest (a picture), ContentRejected,
+    ModerationUnavailable. After any of them, and after a cancel, images and slot are free again; the request still
+    counts.
     """
     check_room(services)
     images = plan.quote.n
-    admission = Admission(images)
+    admission = Admission(images, request)
     if wants := wants_of(principal, images):
         lease_s = services.settings.deadline_s + AFTER_DEADLINE_S
-        admission = Admission(images, await services.limiter.take(wants, lease_s))
+        admission = Admission(images, request, await services.limiter.take(wants, lease_s))
     try:
-        services.blocklist.check(request.prompt)
+        request = await gather(services, request)
+        policy = policy_of(services, principal)
+        verdict = None if policy == "off" else await check_input(services, principal, request, policy)
     except BaseException:
         await leave(services, admission, images_back=True)
         raise
-    return admission
+    if verdict is None and request is admission.request:
+        return admission
+    return replace(admission, request=request, verdict=verdict)
 
 
 async def count(services: Services, principal: Principal) -> Taken:

@@ -2,14 +2,15 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pybase64
 
 from imagegate import failpoints
 from imagegate.domain import Candidate, Image, Output, ProviderImage, Reservation
-from imagegate.errors import BilledInvalid
+from imagegate.errors import BilledInvalid, ModerationUnavailable, OutputBlocked
+from imagegate.generation import moderating
+from imagegate.generation.progress import Execution
 from imagegate.media import images, objects
 from imagegate.media.formats import NotAnImage
 from imagegate.services import Services
@@ -36,9 +37,12 @@ async def deliver(
     reservation: Reservation,
     candidate: Candidate,
     made: ProviderImage,
-    next_idx: Callable[[], int],
+    run: Execution,
 ) -> Image:
-    """Make one image durable. Raises BilledInvalid (no usable picture), StorageUnavailable, Overloaded."""
+    """Make one image durable, if moderation lets it pass.
+
+    Raises BilledInvalid (no usable picture), OutputBlocked, ModerationUnavailable, StorageUnavailable, Overloaded.
+    """
     provider = candidate.offering.provider
     if made.url is not None:
         made = await _fetched(services, reservation, candidate, made.url)
@@ -46,17 +50,9 @@ async def deliver(
         prepared = await _prepare(services, made, candidate.fit.output)
     except Unusable as error:
         raise BilledInvalid(provider, f"sent an image that {error}") from None
-    idx = next_idx()
-    who = reservation.principal
-    name = objects.object_name(
-        who.account_id,
-        who.env,
-        reservation.generation_id,
-        epoch=reservation.epoch,
-        index=idx,
-        sha256=prepared.sha256,
-        format=prepared.probe.format,
-    )
+    name = name_of(reservation, prepared, run.next_idx())
+    if moderating.judges_outputs(services, reservation):
+        await _let_pass(services, reservation, name, prepared, run)
     failpoints.reach(services.settings, "before_store")
     await services.store.put(name, prepared.data)
     failpoints.reach(services.settings, "after_put")
@@ -69,6 +65,38 @@ async def deliver(
         revised_prompt=made.revised_prompt,
         b64=prepared.b64,
         reencoded=prepared.reencoded,
+    )
+
+
+def name_of(reservation: Reservation, prepared: Prepared, index: int) -> str:
+    who = reservation.principal
+    return objects.object_name(
+        who.account_id,
+        who.env,
+        reservation.generation_id,
+        epoch=reservation.epoch,
+        index=index,
+        sha256=prepared.sha256,
+        format=prepared.probe.format,
+    )
+
+
+async def _let_pass(
+    services: Services, reservation: Reservation, name: str, prepared: Prepared, run: Execution
+) -> None:
+    """Return when the image may be delivered; else keep it in quarantine, where no link leads, and raise."""
+    data, mime = prepared.data, prepared.probe.mime
+    verdict = await moderating.judge_output(services, reservation, data, mime)
+    if verdict.passes:
+        run.verdicts.append(verdict)
+        return
+    held = objects.quarantined(name)
+    await services.store.put(held, data)
+    run.verdicts.append(replace(verdict, object=held))
+    if verdict.flagged:
+        raise OutputBlocked
+    raise ModerationUnavailable(
+        "The image was made, but is not given out unseen. Nothing was charged; try again."
     )
 
 

@@ -2,6 +2,7 @@
 
     {account}/{env}/{generation}/{epoch}/{idx}-{sha256}.{format}
 
+What moderation keeps back has `quarantine/` before its name, so that no link can be made to it.
 Ids are 32 hex digits. A name says what its bytes are, so an object is never overwritten with other ones.
 """
 
@@ -15,7 +16,9 @@ from imagegate.errors import OperatorError
 PLACE = r"[0-9a-f]{32}/[a-z0-9][a-z0-9_-]{0,31}/[0-9a-f]{32}"
 NUMBER = r"(?:0|[1-9][0-9]{0,8})"
 NAME = re.compile(rf"{PLACE}/{NUMBER}/{NUMBER}-[0-9a-f]{{64}}\.(?:png|jpeg|webp|gif|avif)")
-PREFIX = re.compile(rf"{PLACE}/(?:{NUMBER}/)?")
+QUARANTINE = "quarantine/"
+STORED = re.compile(rf"(?:{QUARANTINE})?{NAME.pattern}")
+PREFIX = re.compile(rf"(?:{QUARANTINE})?{PLACE}/(?:{NUMBER}/)?")
 ID_FILE = ".imagegate-store-id"
 TIMEOUT_S = 20.0
 """The longest one operation of a store may take, before it counts as down."""
@@ -41,13 +44,24 @@ def epoch_prefix(account_id: UUID, env: str, generation_id: UUID, epoch: int) ->
     return f"{account_id.hex}/{env}/{generation_id.hex}/{epoch}/"
 
 
+def quarantined(name: str) -> str:
+    """An object's name, or a prefix, in quarantine."""
+    return QUARANTINE + name
+
+
+def split_quarantine(name: str) -> tuple[str, str]:
+    """`quarantine/` or nothing, and the rest."""
+    rest = name.removeprefix(QUARANTINE)
+    return name[: len(name) - len(rest)], rest
+
+
 def mime_of(name: str) -> str:
     return f"image/{name.rpartition('.')[2]}"
 
 
 def checked(name: str) -> str:
     """The name itself. Raises ValueError when it is none: names come from us, so that is a bug."""
-    if not NAME.fullmatch(name):
+    if not STORED.fullmatch(name):
         raise ValueError(f"{name!r} is not an object name")
     return name
 

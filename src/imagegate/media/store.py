@@ -30,7 +30,10 @@ class ImageStore(Protocol):
         """Fine when it is gone already."""
 
     async def list(self, prefix: str) -> list[str]:
-        """The objects of one generation (`{account}/{env}/{generation}/`) or of one epoch of it, sorted."""
+        """The objects of one generation (`{account}/{env}/{generation}/`) or of one epoch of it, sorted.
+
+        Those in quarantine have a prefix of their own, `quarantine/…`.
+        """
 
     async def identify(self) -> UUID:
         """The store's own id, made on the first call. Raises OperatorError when the id file is damaged."""

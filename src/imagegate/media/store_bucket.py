@@ -20,7 +20,7 @@ from imagegate.errors import NotFound, OperatorError, StorageUnavailable
 from imagegate.ids import new_id
 from imagegate.media.objects import (
     ID_FILE,
-    NAME,
+    STORED,
     TIMEOUT_S,
     StoredImage,
     checked,
@@ -93,7 +93,7 @@ class BucketStore:
         checked_prefix(prefix)
         async with self._limited():
             found = [entry["path"] async for page in obstore.list(self._bucket, prefix) for entry in page]
-        return sorted(name for name in found if NAME.fullmatch(name))
+        return sorted(name for name in found if STORED.fullmatch(name))
 
     async def identify(self) -> UUID:
         """Of two replicas that make the id at once, the bucket lets one win, and both read the winner's."""

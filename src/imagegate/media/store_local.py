@@ -22,13 +22,14 @@ from imagegate.media.folders import Folders, sync_folder
 from imagegate.media.group_writer import GroupWriter
 from imagegate.media.objects import (
     ID_FILE,
-    NAME,
+    STORED,
     TIMEOUT_S,
     StoredImage,
     checked,
     checked_prefix,
     mime_of,
     read_id,
+    split_quarantine,
 )
 from imagegate.media.writer_process import SMALL_BYTES, WriterProcess
 from imagegate.pool import WorkPool
@@ -84,11 +85,12 @@ class LocalStore:
         await self._read(remove, self._path(name))
 
     async def list(self, prefix: str) -> list[str]:
-        account, env, generation, epoch, *_ = [*checked_prefix(prefix).split("/"), ""]
-        folder = f"{self._root}/{account}/{env}/{generation[:FOLDER_DIGITS]}"
+        held, place = split_quarantine(checked_prefix(prefix))
+        account, env, generation, epoch, *_ = [*place.split("/"), ""]
+        folder = f"{self._root}/{held}{account}/{env}/{generation[:FOLDER_DIGITS]}"
         files = await self._read(scan, folder, f"{generation}.{epoch}." if epoch else f"{generation}.")
-        names = (f"{account}/{env}/{file.replace('.', '/', 2)}" for file in files)
-        return sorted(name for name in names if NAME.fullmatch(name))
+        names = (f"{held}{account}/{env}/{file.replace('.', '/', 2)}" for file in files)
+        return sorted(name for name in names if STORED.fullmatch(name))
 
     async def identify(self) -> UUID:
         return read_id(await self._read(find_or_make_id, self._root, self._incoming))
@@ -105,8 +107,9 @@ class LocalStore:
 
     def _place(self, name: str) -> tuple[str, str]:
         """Folder and file of an object."""
-        account, env, generation, epoch, rest = name.split("/")
-        return f"{self._root}/{account}/{env}/{generation[:FOLDER_DIGITS]}", f"{generation}.{epoch}.{rest}"
+        held, place = split_quarantine(name)
+        account, env, generation, epoch, rest = place.split("/")
+        return f"{self._root}/{held}{account}/{env}/{generation[:FOLDER_DIGITS]}", f"{generation}.{epoch}.{rest}"
 
     def _path(self, name: str) -> Path:
         return Path(*self._place(checked(name)))

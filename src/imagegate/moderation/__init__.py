@@ -1,1 +1,1 @@
-"""What may be drawn."""
+"""What may be drawn, and who says so."""
