@@ -1,16 +1,17 @@
 """The registry: the database and what stands in it, without the network and the image store. Quick to open."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from imagegate.catalogue import preference_rows, provider_rules, rule_rows
 from imagegate.catalogue import prices as price_rows
-from imagegate.catalogue import rule_rows
 from imagegate.catalogue.catalogue import Catalogue, load_catalogue
 from imagegate.catalogue.prices import PriceBook
 from imagegate.db.base import open_engine
@@ -19,8 +20,13 @@ from imagegate.db.migrate import current_and_head, upgrade
 from imagegate.db.watch import watching
 from imagegate.domain import Credential
 from imagegate.errors import OperatorError
+from imagegate.identity import provider_keys
+from imagegate.identity.credentials import Access, CredentialBook, ProviderKey
+from imagegate.identity.provider_keys import StoredKey, hint_of
 from imagegate.identity.secret import Keyring, check_fingerprint, load_master
-from imagegate.settings import Settings
+from imagegate.settings import ProviderSettings, Settings
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,7 @@ class Registry:
     keyring: Keyring
     catalogue: Catalogue
     prices: PriceBook
+    credentials: CredentialBook
     alone_since: datetime | None = None
 
 
@@ -75,15 +82,15 @@ async def open_registry(
         try:
             keyring = Keyring.derive(load_master(settings))
             catalogue = load_catalogue(settings.catalogue_file)
-            prices = await prepare_database(engine, settings, keyring, catalogue)
-            yield Registry(settings, engine, keyring, catalogue, prices, urls.alone_since)
+            prices, credentials = await prepare_database(engine, settings, keyring, catalogue)
+            yield Registry(settings, engine, keyring, catalogue, prices, credentials, urls.alone_since)
         finally:
             await engine.dispose()
 
 
 async def prepare_database(
     engine: AsyncEngine, settings: Settings, keyring: Keyring, catalogue: Catalogue
-) -> PriceBook:
+) -> tuple[PriceBook, CredentialBook]:
     """Check that the secret is the database's own, and price what has no price yet."""
     try:
         async with engine.begin() as tx:
@@ -91,7 +98,9 @@ async def prepare_database(
             await check_fingerprint(tx, keyring)
             await price_rows.seed(tx, catalogue, settings)
             catalogue.rules.replace(await rule_rows.load(tx))
-            return PriceBook(await price_rows.load(tx))
+            catalogue.preferences.replace(await preference_rows.load(tx))
+            credentials = CredentialBook(await load_access(tx, catalogue, settings, keyring))
+            return PriceBook(await price_rows.load(tx)), credentials
     except DBAPIError as error:
         raise OperatorError(
             f"The database cannot be used ({type(error.orig).__name__}). Run: imagegate doctor"
@@ -111,14 +120,64 @@ async def check_schema(connection: AsyncConnection) -> None:
         )
 
 
-def credentials_for(catalogue: Catalogue, settings: Settings) -> dict[str, Credential]:
-    """The providers that can be asked: those with a base URL and, where one is needed, a key."""
+async def load_access(
+    connection: AsyncConnection, catalogue: Catalogue, settings: Settings, keyring: Keyring
+) -> dict[str, Access]:
+    """The providers that can be reached, with the keys of the environment and those that operators added.
+
+    Read the versions before this, never after. A key that cannot be opened is logged and left out.
+    """
+    stored = await provider_keys.load(connection, keyring.sealing)
+    for key in stored:
+        if key.fault is not None:
+            log.error(
+                "provider_key_unusable",
+                provider=key.provider,
+                key=key.public_id,
+                hint=key.hint,
+                why=key.fault,
+            )
+    return access_to(catalogue, settings, stored, await provider_rules.load_disabled(connection))
+
+
+def access_to(
+    catalogue: Catalogue,
+    settings: Settings,
+    stored: Sequence[StoredKey] = (),
+    disabled: Collection[str] = (),
+) -> dict[str, Access]:
+    """The providers that can be reached: those with a base URL and, where one is needed, a key."""
     found = {}
     for name, provider in catalogue.providers.items():
         ours = settings.provider(name)
         base_url = ours.base_url or provider.base_url
-        if (provider.needs_key and ours.api_key is None) or (base_url is None and provider.needs_url):
+        keys = (*keys_in(ours), *keys_of(name, stored))
+        if (provider.needs_key and not keys) or (base_url is None and provider.needs_url):
             continue
         hosts = frozenset(provider.trusted_hosts) | ours.trusted_hosts
-        found[name] = Credential(base_url or "", ours.api_key, hosts)
+        first = keys[0].secret if keys else None
+        found[name] = Access(Credential(base_url or "", first, hosts), keys, name not in disabled)
     return found
+
+
+def credentials_for(catalogue: Catalogue, settings: Settings) -> dict[str, Credential]:
+    """The providers that the environment alone configures."""
+    return {name: access.credential for name, access in access_to(catalogue, settings).items()}
+
+
+def keys_in(ours: ProviderSettings) -> Iterator[ProviderKey]:
+    """Those of the environment."""
+    for number, secret in enumerate(ours.api_keys, 1):
+        yield ProviderKey(env_id(number), secret, hint_of(secret.get_secret_value()))
+
+
+def env_id(number: int) -> str:
+    """The id of a key of the environment, counted from 1: `env:1`."""
+    return f"env:{number}"
+
+
+def keys_of(provider: str, stored: Sequence[StoredKey]) -> Iterator[ProviderKey]:
+    """Those that operators added and that can be opened."""
+    for key in stored:
+        if key.provider == provider and key.secret is not None:
+            yield ProviderKey(key.public_id, key.secret, key.hint)

@@ -16,6 +16,7 @@ from imagegate.identity.limits import NOTHING, ConcurrencyLimited, RateLimited
 from imagegate.identity.limits_local import LocalLimiter
 from imagegate.identity.tables import limits
 from imagegate.moderation.blocklist import Blocklist
+from imagegate.moderation.panel import Panel
 from imagegate.services import Services
 from tests.conftest import Account
 
@@ -26,7 +27,7 @@ Limit = Callable[..., Awaitable[Principal]]
 @pytest.fixture
 def gateway(services: Services) -> Services:
     """With limits counted for this test alone, and a word that is not allowed."""
-    return replace(services, limiter=LocalLimiter(), blocklist=Blocklist(["forbidden"]))
+    return replace(services, limiter=LocalLimiter(), moderation=Panel(Blocklist(["forbidden"])))
 
 
 @pytest.fixture

@@ -9,7 +9,11 @@ from imagegate.domain import Model
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """How a provider is reached. `adapter`: `module:Class`; `base_url` None: the environment tells it."""
+    """How a provider is reached. `adapter`: `module:Class`; `base_url` None: the environment tells it.
+
+    test_path: below the base URL; a GET there with our key costs nothing and fails without one. test_header: what the key
+    is sent in there; None = `Authorization: Bearer`.
+    """
 
     name: str
     adapter: str
@@ -17,7 +21,10 @@ class Provider:
     needs_key: bool = True
     needs_url: bool = True
     errors_unbilled: bool = False
+    rests: bool = True
     trusted_hosts: frozenset[str] = frozenset()
+    test_path: str | None = None
+    test_header: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

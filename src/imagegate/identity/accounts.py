@@ -15,12 +15,13 @@ from imagegate.ids import parse_public_id, public_id
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """closed_at: from then on its keys spend nothing."""
+    """closed_at: from then on its keys spend nothing. moderation: the policy of its keys that have none."""
 
     id: UUID
     name: str
     created_at: datetime
     closed_at: datetime | None = None
+    moderation: str | None = None
 
     @property
     def public_id(self) -> str:
@@ -52,6 +53,12 @@ async def close_account(tx: AsyncConnection, account_id: UUID) -> Account:
     return account_from((await tx.execute(statement)).one())
 
 
+async def set_moderation(tx: AsyncConnection, account_id: UUID, policy: str | None) -> Account:
+    """off, flag, block, or None: the gateway's policy. In force once the keys are read again: within a second."""
+    statement = update(accounts).where(accounts.c.id == account_id).values(moderation=policy).returning(accounts)
+    return account_from((await tx.execute(statement)).one())
+
+
 async def require_open(tx: AsyncConnection, account_id: UUID) -> Account:
     """The account as it stands. With its wallets locked before, it stays so until `tx` ends. Raises Conflict."""
     account = account_from((await tx.execute(select(accounts).where(accounts.c.id == account_id))).one())
@@ -61,4 +68,4 @@ async def require_open(tx: AsyncConnection, account_id: UUID) -> Account:
 
 
 def account_from(row: Row[Any]) -> Account:
-    return Account(row.id, row.name, row.created_at, row.closed_at)
+    return Account(row.id, row.name, row.created_at, row.closed_at, row.moderation)

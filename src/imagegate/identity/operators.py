@@ -21,7 +21,15 @@ from imagegate.identity.secret import digest
 from imagegate.identity.tables import operator_keys
 from imagegate.ids import new_id, public_id
 
-Scope = Literal["read", "keys:write", "wallets:write", "prices:write", "models:write", "generations:write"]
+Scope = Literal[
+    "read",
+    "keys:write",
+    "wallets:write",
+    "prices:write",
+    "models:write",
+    "providers:write",
+    "generations:write",
+]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 SHAPE = re.compile(r"igo_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
 INVALID = "The operator key is not valid: it is unknown, revoked or expired."

@@ -69,7 +69,7 @@ def in_status(status: KeyStatus) -> ColumnElement[bool]:
 async def rotate_key(
     tx: AsyncConnection, pepper: bytes, old_id: UUID, overlap_s: int, expires_at: datetime | None
 ) -> tuple[UUID, str]:
-    """A key in the old one's place: same account, environment, labels and limits; its budgets begin anew.
+    """A key in the old one's place: same account, labels, limits and moderation; its budgets begin anew.
 
     The caller has touched the wallet. expires_at: when the new key ends; None = never. The old key ends `overlap_s`
     seconds from now, or when it would have, whichever comes first. Returns the new key's id and its plain text.
@@ -83,11 +83,17 @@ async def rotate_key(
     labels = Labels(old.team, old.app, old.environment)
     new_id, plain = await create_key(tx, pepper, old.account_id, old.env, labels, expires_at)
     ends = func.least(api_keys.c.expires_at, text("now() + make_interval(secs => :overlap_s)"))
-    await tx.execute(update(api_keys).where(api_keys.c.id == new_id).values(rotated_from=old_id))
+    kept = {"rotated_from": old_id, "moderation": old.moderation}
+    await tx.execute(update(api_keys).where(api_keys.c.id == new_id).values(kept))
     ending = update(api_keys).where(api_keys.c.id == old_id).values(expires_at=ends)
     await tx.execute(ending, {"overlap_s": overlap_s})
     await copy_limits(tx, old, new_id)
     return new_id, plain
+
+
+async def set_moderation(tx: AsyncConnection, key_id: UUID, policy: str | None) -> None:
+    """off, flag, block, or None: its account's policy. In force once the key is read again: within a second."""
+    await tx.execute(update(api_keys).where(api_keys.c.id == key_id).values(moderation=policy))
 
 
 async def copy_limits(tx: AsyncConnection, old: Row[Any], new_id: UUID) -> None:

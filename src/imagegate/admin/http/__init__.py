@@ -36,6 +36,7 @@ from imagegate.admin.http import (
     models,
     operators,
     prices,
+    providers,
     usage,
     wallets,
 )
@@ -49,6 +50,7 @@ NOUNS = (
     wallets,
     allowances,
     models,
+    providers,
     prices,
     generations,
     usage,

@@ -8,6 +8,7 @@ from pydantic import Field
 from imagegate.admin import accounts
 from imagegate.admin.accounts import account_json
 from imagegate.admin.http.door import Change, JsonObject, Reading, Writing, reads, writes
+from imagegate.admin.http.fields import ModerationPolicy
 from imagegate.admin.http.pages import Page, Query, after_id, listed
 
 router = APIRouter()
@@ -15,6 +16,12 @@ router = APIRouter()
 
 class NewAccount(Change):
     name: Annotated[str, Field(min_length=1, max_length=200, description="A name of its own.")]
+
+
+class AccountModeration(Change):
+    """null: the gateway's policy."""
+
+    moderation: ModerationPolicy
 
 
 @reads(router, "/accounts", Page, "List accounts")
@@ -42,3 +49,14 @@ async def close_account(writing: Writing, _: Change) -> JsonObject:
     """For good: its keys spend nothing from now on; what is being made is finished and paid. Again is no error."""
     done = await accounts.close_account(writing.tx, writing.path["account"], writing.actor)
     return account_json(done.account)
+
+
+@writes(
+    router, "/accounts/{account}/moderation", "keys:write", AccountModeration, "Set an account's moderation"
+)
+async def set_moderation(writing: Writing, body: AccountModeration) -> JsonObject:
+    """The policy of its keys that have none of their own; null: the gateway's. In force within two seconds."""
+    changed = await accounts.set_moderation(
+        writing.tx, writing.path["account"], body.moderation, writing.actor
+    )
+    return account_json(changed)

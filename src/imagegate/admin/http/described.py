@@ -22,6 +22,8 @@ PATH = {
     "key": "`key_…`",
     "model": "Any name of a model; it may have slashes.",
     "operator": "`opk_…`",
+    "provider": "As the catalogue names it, such as `openai`.",
+    "provider_key": "`pvk_…`",
 }
 
 

@@ -8,12 +8,18 @@ from pydantic_core import PydanticCustomError
 
 from imagegate.errors import NotFound
 from imagegate.identity.operators import SCOPES, Scope
+from imagegate.moderation.verdicts import Policy
 
 Env = Literal["live", "test"]
 Tokens = Annotated[int, Field(ge=1, le=2**53 - 1, description="Whole tokens.")]
 Label = Annotated[str | None, Field(min_length=1, max_length=200)]
 Scopes = Annotated[
     list[Scope], Field(min_length=1, max_length=len(SCOPES), description="What the key is good for.")
+]
+
+ModerationPolicy = Annotated[
+    Policy | None,
+    Field(description="`off`: nobody is asked; `flag`: what is found is recorded; `block`: it is refused."),
 ]
 
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from imagegate.admin import accounts, keys
 from imagegate.admin.http.door import Change, JsonObject, Reading, Writing, reads, writes
-from imagegate.admin.http.fields import Env, Expiry, Label
+from imagegate.admin.http.fields import Env, Expiry, Label, ModerationPolicy
 from imagegate.admin.http.pages import Page, after_id, listed
 from imagegate.admin.keys import LONGEST_OVERLAP_S, Key
 from imagegate.identity.keys import Labels
@@ -36,6 +36,12 @@ class Rotation(Change):
         int, Field(ge=0, le=LONGEST_OVERLAP_S, description="How long the old key stays valid, in seconds.")
     ]
     expires_at: Annotated[Expiry | None, Field(description="When the new key ends; null = never.")] = None
+
+
+class KeyModeration(Change):
+    """null: the account's policy."""
+
+    moderation: ModerationPolicy
 
 
 @reads(router, "/keys", KeysPage, "List keys")
@@ -78,3 +84,11 @@ async def rotate_key(writing: Writing, body: Rotation) -> JsonObject:
 async def revoke_key(writing: Writing, _: Change) -> JsonObject:
     """For good: nothing is spent with it from now on. Revoking again is no error."""
     return (await keys.revoke_key(writing.tx, writing.path["key"], writing.actor)).to_json()
+
+
+@writes(router, "/keys/{key}/moderation", "keys:write", KeyModeration, "Set a key's moderation")
+async def set_moderation(writing: Writing, body: KeyModeration) -> JsonObject:
+    """Its policy; null: its account's, else the gateway's. In force within two seconds."""
+    return (
+        await keys.set_moderation(writing.tx, writing.path["key"], body.moderation, writing.actor)
+    ).to_json()

@@ -6,11 +6,14 @@ from fastapi import APIRouter
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from imagegate.admin import models
+from imagegate.admin import models, preferences
 from imagegate.admin.http.door import Change, JsonObject, Reading, Writing, reads, writes
 from imagegate.admin.http.pages import Query
 from imagegate.admin.models import Changed, model_json, rule_json
+from imagegate.admin.preferences import preference_json
+from imagegate.catalogue import preference_rows
 from imagegate.catalogue import prices as price_rows
+from imagegate.catalogue.preferences import PreferenceBook
 from imagegate.catalogue.prices import PriceBook
 from imagegate.catalogue.rule_rows import under_rules
 from imagegate.services import Services
@@ -30,6 +33,17 @@ class Redirection(Change):
     ]
 
 
+class Preferred(Change):
+    provider: Annotated[
+        Name | None, Field(description="Of this provider's offering; null = of the model, among models.")
+    ] = None
+
+
+class NewPreference(Preferred):
+    rank: Annotated[int | None, Field(ge=1, le=10_000, description="For `best`: 1 is the best.")] = None
+    weight: Annotated[int | None, Field(ge=0, le=10_000, description="For `balanced`: its share.")] = None
+
+
 @reads(router, "/models", Query, "List models")
 async def list_models(reading: Reading, _: Query) -> JsonObject:
     """All models of the catalogue, disabled ones too, each with its rule and its price."""
@@ -45,6 +59,14 @@ async def list_rules(reading: Reading, _: Query) -> JsonObject:
     """Disabled and redirected models, and aliases that operators gave, by name."""
     catalogue = await under_rules(reading.connection, reading.services.catalogue)
     data = [rule_json(rule) for rule in catalogue.rules.rules]
+    return {"object": "list", "data": data, "has_more": False, "next": None}
+
+
+@reads(router, "/models/preferences", Query, "List preferences")
+async def list_preferences(reading: Reading, _: Query) -> JsonObject:
+    """Ranks and weights that operators gave, by model and provider; they go before the catalogue's own."""
+    known = PreferenceBook(await preference_rows.load(reading.connection)).preferences
+    data = [preference_json(preference) for preference in known]
     return {"object": "list", "data": data, "has_more": False, "next": None}
 
 
@@ -92,6 +114,23 @@ async def take_alias(writing: Writing, _: Change) -> JsonObject:
     """An alias that an operator gave is no name any more. The answer is the rule that it was."""
     catalogue, named = writing.services.catalogue, writing.path["alias"]
     return rule_json(await models.take_alias(writing.tx, catalogue, named, writing.actor))
+
+
+@writes(router, "/models/{model:path}/prefer", "models:write", NewPreference, "Prefer a model or an offering")
+async def prefer(writing: Writing, body: NewPreference) -> JsonObject:
+    """For the policies `best` and `balanced`. What is not said stays as it was."""
+    catalogue, named, said = writing.services.catalogue, writing.path["model"], (body.rank, body.weight)
+    made = await preferences.prefer(writing.tx, catalogue, named, body.provider, *said, writing.actor)
+    return preference_json(made)
+
+
+@writes(router, "/models/{model:path}/unprefer", "models:write", Preferred, "Take a preference back")
+async def unprefer(writing: Writing, body: Preferred) -> JsonObject:
+    """The catalogue's rank and weight count again. The answer is what was preferred."""
+    catalogue, named = writing.services.catalogue, writing.path["model"]
+    return preference_json(
+        await preferences.unprefer(writing.tx, catalogue, named, body.provider, writing.actor)
+    )
 
 
 async def shown(services: Services, connection: AsyncConnection, changed: Changed) -> JsonObject:
