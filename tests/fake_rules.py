@@ -1,7 +1,10 @@
 """OpenAI's rules for the fields of a creating call (October 2026), and the looser ones of its imitators."""
 
+import io
 from collections.abc import Callable
 from typing import Any
+
+from PIL import Image
 
 from tests.fake_verbs import Request
 
@@ -50,14 +53,20 @@ COMPATIBLE_RULES: dict[str, Rule] = {
     "num_inference_steps": whole(1, 200),
     "guidance_scale": lambda value: isinstance(value, int | float) and 0 <= value <= 20,
 }
-PLACES = ("/v1/images/generations",)
+EDITS = "/v1/images/edits"
+PLACES = ("/v1/images/generations", EDITS)
 
 
 def find_violation(request: Request, rules: dict[str, Rule]) -> str | None:
     """What is wrong with a creating call, in words; None when nothing is."""
     if request.path not in PLACES:
         return f"no such place: {request.path}"
-    if request.headers.get("content-type") != "application/json":
+    if request.path == EDITS:
+        if not request.is_form:
+            return "an edit that is no form"
+        if wrong := find_wrong_files(request.files):
+            return wrong
+    elif request.headers.get("content-type") != "application/json":
         return "not sent as JSON"
     body = request.body
     if missing := {"model", "prompt"} - body.keys():
@@ -68,3 +77,17 @@ def find_violation(request: Request, rules: dict[str, Rule]) -> str | None:
         return "transparent jpeg"
     wrong = [name for name, value in body.items() if name not in rules or not rules[name](value)]
     return f"unknown or invalid: {wrong}" if wrong else None
+
+
+def find_wrong_files(files: list[tuple[str, bytes]]) -> str | None:
+    """1 to 16 images in parts named image or image[], at most one mask, a PNG with alpha of the first image's size."""
+    images = [data for name, data in files if name in ("image", "image[]")]
+    masks = [data for name, data in files if name == "mask"]
+    if not 1 <= len(images) <= 16 or len(masks) > 1 or len(images) + len(masks) < len(files):
+        return f"wrong files: {[name for name, _ in files]}"
+    opened = [Image.open(io.BytesIO(data)) for data in (*images, *masks)]
+    if wrong := [image.format for image in opened if image.format not in ("PNG", "JPEG", "WEBP")]:
+        return f"formats: {wrong}"
+    if masks and (opened[-1].format, opened[-1].mode, opened[-1].size) != ("PNG", "RGBA", opened[0].size):
+        return f"a mask that is {opened[-1].format} {opened[-1].mode} {opened[-1].size}"
+    return None

@@ -7,6 +7,8 @@ import json
 import socket
 import struct
 from dataclasses import dataclass, field
+from email.parser import BytesParser
+from email.policy import HTTP
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -22,7 +24,32 @@ class Request:
 
     @property
     def body(self) -> dict[str, Any]:
-        return json.loads(self.raw)
+        """Of a form: its text parts, whole numbers as such."""
+        if not self.is_form:
+            return json.loads(self.raw)
+        texts = {name: data.decode() for name, file, data in self._parts() if file is None}
+        return {name: int(text) if text.isdigit() else text for name, text in texts.items()}
+
+    @property
+    def is_form(self) -> bool:
+        return self.headers.get("content-type", "").startswith("multipart/form-data; boundary=")
+
+    @property
+    def files(self) -> list[tuple[str, bytes]]:
+        """Of a form: its files in their order, by the names of their parts."""
+        return [(name, data) for name, file, data in self._parts() if file is not None]
+
+    def _parts(self) -> list[tuple[str, str | None, bytes]]:
+        head = f"content-type: {self.headers['content-type']}\r\n\r\n".encode()
+        parts = BytesParser(policy=HTTP).parsebytes(head + self.raw).iter_parts()
+        return [
+            (
+                str(part.get_param("name", header="content-disposition")),
+                part.get_filename(),
+                part.get_payload(decode=True),
+            )
+            for part in parts
+        ]
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,19 @@
-"""Azure OpenAI: two surfaces, two kinds of keys."""
+"""Azure: OpenAI's two surfaces, Foundry's own, two kinds of keys."""
 
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
-from imagegate.providers.azure_openai import endpoint, headers_for, write_body
+from imagegate.errors import NotSent
+from imagegate.outbound import open_outbound
+from imagegate.pool import WorkPool
+from imagegate.providers.azure_openai import AzureOpenAIAdapter, endpoint, headers_for, write_body
 from tests.providers.wire_cases import call_from
 
 V1 = "https://r1.openai.azure.com/openai/v1"
+FOUNDRY = "https://r1.services.ai.azure.com"
 OLDER = "https://r1.openai.azure.com/openai/deployments"
 
 
@@ -46,3 +51,43 @@ def test_a_token_goes_as_a_bearer_and_a_key_in_a_header_of_its_own(
     key: str | None, headers: dict[str, Any]
 ) -> None:
     assert headers_for(call_from({}, api_key=SecretStr(key) if key else None)) == headers
+
+
+@pytest.mark.parametrize("place", [V1, OLDER])
+def test_an_edit_goes_to_the_edits_of_either_surface(place: str) -> None:
+    call = call_from({"call": {"images": ["png 8x8"]}}, base_url=place, upstream_model="fox")
+
+    assert endpoint(call).partition("?")[0] == f"{place}{'/fox' if place == OLDER else ''}/images/edits"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "place"),
+    [
+        (
+            f"{FOUNDRY}/providers/blackforestlabs/v1",
+            "/providers/blackforestlabs/v1/my-flux?api-version=preview",
+        ),
+        (
+            f"{FOUNDRY}/providers/blackforestlabs/v1/?api-version=2026-09-01",
+            "/providers/blackforestlabs/v1/my-flux?api-version=2026-09-01",
+        ),
+        (f"{FOUNDRY}/mai/v1", "/mai/v1/images/generations?api-version=preview"),
+        (f"{FOUNDRY}/openai/v1", "/openai/v1/images/generations"),
+    ],
+)
+def test_foundrys_own_models_are_asked_at_routes_of_their_own(base_url: str, place: str) -> None:
+    assert endpoint(call_from({}, base_url=base_url, upstream_model="my-flux")) == FOUNDRY + place
+
+
+async def test_mai_is_not_given_pictures_that_it_may_not_read() -> None:
+    call = call_from({"call": {"images": ["png 8x8"]}}, base_url=f"{FOUNDRY}/mai/v1")
+    asked: list[httpx.Request] = []
+    api = httpx.MockTransport(lambda request: asked.append(request) or httpx.Response(500))
+    pool = WorkPool(threads=1)
+
+    async with open_outbound(api=api) as outbound:
+        with pytest.raises(NotSent, match="pictures"):
+            await AzureOpenAIAdapter(outbound, pool).generate(call)
+
+    pool.close()
+    assert asked == []

@@ -19,15 +19,20 @@ from imagegate.domain import Polled
 from imagegate.outbound import Outbound, open_outbound
 from imagegate.pool import WorkPool
 from tests.providers.wire_cases import call_from, load, told
+from tests.providers.wire_images import filled, sent_by
 from tests.providers.wire_play import Case, assert_secrets_are_kept, outcome, read_case
 from tests.providers.wire_specs import (
+    EDIT,
     FOLDER,
+    MASKED,
+    TWO_IMAGES,
     adapter_class,
     adapters,
-    body_of,
     case_file,
+    cases_with_sent,
     check_request,
     check_spec,
+    path_of,
     polled_providers,
     required_cases,
     spec_of,
@@ -98,7 +103,13 @@ def test_a_provider_has_a_spec_and_every_case_that_is_required(provider: str) ->
     missing = [name for name in required_cases(provider) if not case_file(provider, name).exists()]
 
     assert missing == [], f"write them into tests/wire/{provider}/, or say in its spec why they cannot be"
-    assert "sent" in load(case_file(provider, "delivered")), "delivered says nothing of what must be sent"
+    told = [name for name in ("delivered", *cases_with_sent(provider)) if name in required_cases(provider)]
+    silent = [name for name in told if "sent" not in load(case_file(provider, name))]
+    assert silent == [], "they say nothing of what must be sent"
+    for name in set(told) & {EDIT, TWO_IMAGES, MASKED}:
+        call = call_from(load(case_file(provider, name)))
+        assert len(call.images) >= (2 if name == TWO_IMAGES else 1), name
+        assert (call.mask is not None) == (name == MASKED), name
 
 
 def test_every_folder_of_cases_belongs_to_a_provider() -> None:
@@ -120,7 +131,9 @@ async def test_a_recorded_case_is_sent_and_read_as_recorded(
     for request in case.requests:
         check_request(spec_of(provider), request, case.call, case.key)
     if case.sent is not None:
-        assert body_of(case.requests[0]) == case.sent
+        assert sent_by(case.requests[0], case.call) == filled(case.sent, case.call)
+    if case.sent_to is not None:
+        assert path_of(case.requests[0], case.call) == case.sent_to
     if case.name != "poll_never_ends":
         assert len(case.requests) == len(case.answers), "not everything that was recorded was asked for"
     assert all(requests == 1 for _, requests in case.accepted), "the job was told after the first poll"

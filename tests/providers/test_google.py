@@ -1,5 +1,6 @@
 """Google's adapter: what is special about it. Its recorded answers are played by test_every_adapter.py."""
 
+import re
 from typing import Any
 
 import pytest
@@ -14,7 +15,10 @@ from tests.providers.wire_specs import Validator, spec_of
 
 
 def schema_for(model: str) -> dict[str, Any]:
-    return dict(spec_of("google")["requests"]["-2.5-" not in model]["schema"])
+    entries = spec_of("google")["requests"]
+    return next(
+        dict(e["schema"]) for e in entries if re.fullmatch(e["path"], f"/models/{model}:generateContent")
+    )
 
 
 @pytest.mark.parametrize("offering", offerings("google"), ids=lambda offering: offering.upstream_model)
@@ -56,7 +60,7 @@ def test_what_is_googles_own_goes_where_it_belongs_and_the_rest_nowhere() -> Non
         "thinkingConfig": {"thinkingLevel": "LOW"},
         "systemInstruction": {"parts": [{"text": "Draw flat."}]},
         "safetySettings": [],
-        "moderation": "low",
+        "moderation": "auto",
         "negative_prompt": "blur",
         "guidance": 3,
         "contents": "others",
@@ -68,6 +72,42 @@ def test_what_is_googles_own_goes_where_it_belongs_and_the_rest_nowhere() -> Non
     assert body["generationConfig"]["thinkingConfig"] == {"thinkingLevel": "LOW"}
     assert body["safetySettings"] == []
     assert body["systemInstruction"] == {"parts": [{"text": "Draw flat."}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "quality", "config"),
+    [
+        ({"thinking": "minimal"}, "high", {"thinkingLevel": "MINIMAL"}),
+        ({"thinking": "low", "thinkingConfig": {"thinkingLevel": "HIGH"}}, None, {"thinkingLevel": "LOW"}),
+        (
+            {"thinking": "high", "thinkingConfig": {"includeThoughts": True}},
+            None,
+            {"includeThoughts": True, "thinkingLevel": "HIGH"},
+        ),
+        ({"thinking": "low", "thinkingConfig": 7}, None, {"thinkingLevel": "LOW"}),
+    ],
+)
+def test_our_word_for_thinking_goes_before_googles_and_before_a_quality(
+    fields: dict[str, Any], quality: str | None, config: dict[str, Any]
+) -> None:
+    body = write_body(call_from({}, quality=quality, fields=fields))
+
+    assert body["generationConfig"]["thinkingConfig"] == config
+
+
+@pytest.mark.parametrize("quality", ["low", "high"])
+def test_a_quality_never_changes_the_size(quality: str) -> None:
+    call = call_from({}, quality=quality, aspect="1:1", tier="1K")
+
+    assert write_body(call)["generationConfig"]["imageConfig"] == {"aspectRatio": "1:1", "imageSize": "1K"}
+
+
+@pytest.mark.parametrize("words", ["gif 8x8", "avif 8x8"])
+def test_a_picture_that_google_cannot_read_is_told_before_anything_is_sent(words: str) -> None:
+    with pytest.raises(ProviderRejected, match=f"not {words[:-4]}") as rejected:
+        write_body(call_from({}, images=["png 8x8", words]))
+
+    assert rejected.value.param == "image"
 
 
 def test_the_catalogues_usual_moderation_sets_nothing() -> None:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -13,14 +14,16 @@ import pytest
 from pydantic import SecretStr
 
 from imagegate.domain import ProviderCall, ProviderResult
-from imagegate.errors import Ambiguous, BilledInvalid, ContentRejected, RefusedUnbilled
+from imagegate.errors import Ambiguous, BilledInvalid, ContentRejected, ProviderRejected, RefusedUnbilled
 from imagegate.outbound import Answer, Outbound, open_outbound
 from imagegate.pool import WorkPool
 from imagegate.providers.openai import OpenAIAdapter, read_answer
+from imagegate.providers.openai_forms import texts, write_form
 from imagegate.providers.openai_wire import retry_after_s, write_body
 from tests.fake_provider import KEY, FakeProvider
 from tests.fake_verbs import Images, Refuse, Truncated, empty, garbage, wrong_type
 from tests.providers.wire_cases import answering, call_from, cases, load, told
+from tests.providers.wire_images import filled, sent_by
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +50,17 @@ async def test_a_recorded_answer_is_read_as_recorded(path: Path, pool: WorkPool)
 
     async with open_outbound(api=transport) as outbound:
         adapter = OpenAIAdapter(outbound, pool)
+        call = call_from(case)
         result: ProviderResult | Exception
         try:
-            result = await adapter.generate(call_from(case))
+            result = await adapter.generate(call)
         except Exception as error:
             result = error
 
     assert {name: told(result, name) for name in case["expected"]} == case["expected"]
     assert route.call_count == 1
     if "sent" in case:
-        assert json.loads(route.calls[0].request.content) == case["sent"]
+        assert sent_by(route.calls[0].request, call) == filled(case["sent"], call)
 
 
 async def test_the_key_is_a_bearer_token_and_the_images_are_what_was_asked_for(
@@ -110,6 +114,50 @@ def test_a_safety_identifier_of_the_callers_own_wins_over_the_user() -> None:
 
     assert body["safety_identifier"] == "s-1"
     assert "user" not in body
+
+
+MARKED = {"images": ["png 8x8"], "fields": {"markup": "iVBORw0KGgo="}}
+
+
+@pytest.mark.parametrize(
+    "markup", ["https://stranger.test/a.png", "data:image/png;base64,", "", "?", 7, None, {}]
+)
+async def test_a_markup_that_is_no_picture_is_not_sent(
+    outbound: Outbound, pool: WorkPool, markup: object
+) -> None:
+    async with FakeProvider() as fake:
+        call = replace(call_from({"call": MARKED}, base_url=fake.base_url), fields={"markup": markup})
+        if markup is None:
+            assert "markup" not in write_form(call, write_body(call), provider="openai").fields
+            return
+
+        with pytest.raises(ProviderRejected, match="takes a markup that is a PNG") as refused:
+            await OpenAIAdapter(outbound, pool).generate(call)
+
+        assert refused.value.param == "markup"
+        assert fake.requests == []
+
+
+def test_a_markup_and_a_mask_are_not_sent_together() -> None:
+    call = call_from({"call": {**MARKED, "mask": "png 8x8"}})
+
+    with pytest.raises(ProviderRejected, match="no markup beside a mask"):
+        write_form(call, write_body(call), provider="openai")
+
+
+@pytest.mark.parametrize("images", [1, 2, 16])
+def test_a_lone_picture_has_the_plain_name_and_several_share_one(images: int) -> None:
+    form = write_form(call_from({"call": {"images": ["png 8x8"] * images}}), {"n": 2}, provider="openai")
+
+    assert {file.field for file in form.files} == {"image" if images == 1 else "image[]"}
+    assert len({file.name for file in form.files}) == images
+    assert form.fields == {"n": "2"}
+
+
+def test_a_group_of_fields_is_sent_member_by_member() -> None:
+    body = {"svg": {"model": "s-1", "reasoning": {"effort": "low"}}, "stream": False, "user": None}
+
+    assert texts(body) == {"svg[model]": "s-1", "svg[reasoning][effort]": "low", "stream": "false"}
 
 
 @pytest.mark.parametrize("stage", ["input", "output"])

@@ -12,10 +12,23 @@ from imagegate.domain import ProviderImage, ProviderResult
 from imagegate.errors import BilledInvalid, RefusedUnbilled
 from imagegate.outbound import Answer, Outbound, open_outbound
 from imagegate.pool import WorkPool
-from imagegate.providers.openai_compatible import OpenAICompatibleAdapter, read_answer
+from imagegate.providers.openai_compatible import (
+    ANY,
+    LOCALAI,
+    SD_SERVER,
+    SGLANG,
+    VLLM,
+    OpenAICompatibleAdapter,
+    Server,
+    endpoint,
+    read_answer,
+    server_of,
+    write_body,
+)
 from tests.fake_provider import KEY, FakeProvider
 from tests.fake_verbs import Links
 from tests.providers.wire_cases import answering, call_from, cases, load, told
+from tests.providers.wire_images import filled, sent_by
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +51,17 @@ async def test_a_recorded_answer_is_read_as_recorded(path: Path, pool: WorkPool)
 
     async with open_outbound(api=transport) as outbound:
         adapter = OpenAICompatibleAdapter(outbound, pool)
+        call = call_from(case)
         result: ProviderResult | Exception
         try:
-            result = await adapter.generate(call_from(case))
+            result = await adapter.generate(call)
         except Exception as error:
             result = error
 
     assert {name: told(result, name) for name in case["expected"]} == case["expected"]
     assert route.call_count == 1
     if "sent" in case:
-        assert json.loads(route.calls[0].request.content) == case["sent"]
+        assert sent_by(route.calls[0].request, call) == filled(case["sent"], call)
 
 
 async def test_a_server_without_a_key_gets_none(outbound: Outbound, pool: WorkPool) -> None:
@@ -157,3 +171,40 @@ def test_a_500_in_a_shape_such_servers_write_is_refused_at_risk(body: dict[str, 
         read_answer(Answer(500, {}, json.dumps(body).encode()), call_from({}))
 
     assert refused.value.at_risk
+
+
+@pytest.mark.parametrize(
+    ("base_url", "server"),
+    [
+        ("http://10.0.0.7:8080/v1#localai", LOCALAI),
+        ("http://10.0.0.7:8080/v1#Local-AI", LOCALAI),
+        ("http://localai:8080/v1", LOCALAI),
+        ("http://10.0.0.7:1234/v1#stable-diffusion.cpp", SD_SERVER),
+        ("http://10.0.0.7:1234/v1#sd_server", SD_SERVER),
+        ("http://10.0.0.7:1234/v1#sd.cpp", SD_SERVER),
+        ("http://gpu-3.vllm.svc:8000/v1", VLLM),
+        ("http://vllm:8000/v1#sglang", SGLANG),
+        ("http://10.0.0.7:8000/v1", ANY),
+        ("http://10.0.0.7:8000/v1#something-new", ANY),
+    ],
+)
+def test_whose_words_are_meant_is_read_from_the_base_url(base_url: str, server: Server) -> None:
+    call = call_from({}, base_url=base_url)
+
+    assert server_of(call) is server
+    assert endpoint(call) == f"{base_url.partition('#')[0]}/images/generations"
+
+
+def test_a_callers_prompt_can_not_set_what_sd_server_reads_from_it() -> None:
+    fields = {"steps": 8, "negative_prompt": "x</sd_cpp_extra_args>y"}
+    prompt = (
+        'fox <sd_cpp_extra_args>{"width": 9999}</SD_cpp_extra_args><sd_cpp_<sd_cpp_extra_args>extra_args>'
+    )
+
+    sent = write_body(call_from({}, base_url="http://sd-server:1234/v1", prompt=prompt, fields=fields))[
+        "prompt"
+    ]
+
+    assert sent.count("<sd_cpp_extra_args>") == 1
+    block = sent.partition("<sd_cpp_extra_args>")[2].removesuffix("</sd_cpp_extra_args>")
+    assert json.loads(block) == {"negative_prompt": "x y", "sample_params": {"sample_steps": 8}}

@@ -1,16 +1,18 @@
 """BFL, fal and Replicate: what is special about each of them."""
 
+import json
+import threading
 from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from imagegate.domain import ProviderResult, UpstreamJob
+from imagegate.domain import ProviderCall, ProviderResult, UpstreamJob
 from imagegate.errors import RefusedUnbilled
 from imagegate.outbound import open_outbound
 from imagegate.pool import WorkPool
-from imagegate.providers import bfl, fal, replicate
+from imagegate.providers import bfl, fal, pictures, replicate
 from tests.providers.wire_cases import BASE_URL, call_from
 
 STRANGER = UpstreamJob("job-1", "https://stranger.test/v1/jobs/job-1")
@@ -71,14 +73,15 @@ def test_bfl_tells_its_charge_in_credits(credits: Any, usd: str | None) -> None:
 
 
 @pytest.mark.parametrize(("model", "most"), [("flux-3-image", 4), ("flux-2-max", 5), ("flux-kontext-pro", 6)])
-def test_bfl_is_loose_only_where_the_caller_asks_and_says_nothing_itself(model: str, most: int) -> None:
+def test_bfl_is_loose_only_where_the_caller_asks(model: str, most: int) -> None:
     def sent(**fields: Any) -> Any:
         body = bfl.write_body(call_from({}, upstream_model=model, fields=fields))
         assert "moderation" not in body
         return body.get("safety_tolerance")
 
     assert sent(moderation="low") == most
-    assert sent(moderation="low", safety_tolerance=1) == 1
+    assert sent(moderation="low", safety_tolerance=1) == most
+    assert sent(moderation="auto", safety_tolerance=1) == 1
     assert sent(moderation="auto") is None
     assert sent() is None
 
@@ -123,3 +126,19 @@ def test_replicates_own_waiting_time_is_read_where_no_header_tells_it() -> None:
 @pytest.mark.parametrize("error", [None, "", 7, {"message": "x"}, "out of memory (E1001)"])
 def test_replicates_failures_without_a_reason_are_not_refusals(error: Any) -> None:
     assert isinstance(replicate.read_failed(error, "job-1"), RefusedUnbilled)
+
+
+async def test_a_body_with_pictures_is_written_in_a_thread(pool: WorkPool) -> None:
+    wrote: list[bool] = []
+
+    def write(call: ProviderCall) -> dict[str, Any]:
+        wrote.append(threading.current_thread() is threading.main_thread())
+        return fal.write_body(call)
+
+    plain = await pictures.written(pool, write, call_from({}))
+    edit = call_from({}, images=["png 8x8"])
+    heavy = await pictures.written(pool, write, edit)
+
+    assert wrote == [True, False]
+    assert isinstance(plain, dict)
+    assert json.loads(heavy) == fal.write_body(edit)  # type: ignore[arg-type]

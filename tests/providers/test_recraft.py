@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from imagegate.errors import AttemptFailed, BilledInvalid, ContentRejected, ProviderRejected, RefusedUnbilled
-from imagegate.providers.recraft import read_answer, write_body
+from imagegate.providers.recraft import read_answer, route_of, write_body
 from tests.providers.wire_cases import answer_of, call_from
 from tests.providers.wire_specs import Validator, spec_of
 
@@ -21,6 +21,40 @@ def test_a_seed_is_folded_into_those_that_exist(seed: int, sent: int) -> None:
     assert body["random_seed"] == sent
     assert "seed" not in body
     Validator(SCHEMA).validate(body)
+
+
+@pytest.mark.parametrize(
+    ("model", "mask", "fields", "route"),
+    [
+        ("recraftv3", None, {}, "imageToImage"),
+        ("recraftv3", None, {"strength": 0.1}, "imageToImage"),
+        ("recraftv3", None, {"expand_left": 64}, "outpaint"),
+        ("recraftv3", None, {"zoom_out_percentage": 0}, "outpaint"),
+        ("recraftv3", "png 8x8 grey", {"expand_left": 64}, "inpaint"),
+        ("recraftv3/replaceBackground", None, {"expand_left": 64}, "replaceBackground"),
+        ("recraftv3/generateBackground", "png 8x8 grey", {}, "generateBackground"),
+    ],
+)
+def test_an_edit_goes_to_the_route_for_its_kind_of_work(
+    model: str, mask: str | None, fields: dict[str, Any], route: str
+) -> None:
+    call = call_from({}, upstream_model=model, images=["png 8x8"], mask=mask, fields=fields)
+    body = write_body(call)
+
+    assert route_of(call) == route
+    assert body["model"] == "recraftv3"
+    assert ("strength" in body) == (route == "imageToImage")
+    assert any(name in body for name in ("expand_left", "zoom_out_percentage")) == (route == "outpaint")
+    assert "size" not in body
+
+
+def test_expansion_and_strength_are_no_words_of_a_generation() -> None:
+    fields = {"strength": 0.3, "expand_left": 64, "upscale": "upscale4mp"}
+
+    body = write_body(call_from({}, upstream_model="recraftv3", fields=fields))
+
+    assert not {"strength", "expand_left"} & set(body)
+    assert body["upscale"] == "upscale4mp"
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,12 @@ def test_a_user_is_told_by_hash_only() -> None:
     assert "stability-client-user-id" not in headers_for(call_from({}))
 
 
-@pytest.mark.parametrize("model", ["stable-image-inpaint", "fast-upscale", "another/../place"])
+@pytest.mark.parametrize(
+    ("model", "param"),
+    [("stable-image-inpaint", "image"), ("fast-upscale", "model"), ("another/../place", "model")],
+)
 async def test_a_model_that_only_edits_is_never_asked_for_an_image_from_a_prompt(
-    model: str, pool: WorkPool
+    model: str, param: str, pool: WorkPool
 ) -> None:
     def never(request: httpx.Request) -> httpx.Response:
         raise AssertionError(request)
@@ -41,4 +44,4 @@ async def test_a_model_that_only_edits_is_never_asked_for_an_image_from_a_prompt
         with pytest.raises(ProviderRejected) as rejected:
             await StabilityAdapter(outbound, pool).generate(call_from({}, upstream_model=model))
 
-    assert rejected.value.param == "model"
+    assert rejected.value.param == param

@@ -28,6 +28,31 @@ def test_guidance_has_the_name_that_the_model_knows(model: str, name: str) -> No
     assert {key: value for key, value in body.items() if "guidance" in key} == {name: 0}
 
 
+def test_our_words_go_before_its_own() -> None:
+    fields = {"guidance": 3, "guidance_scale": 9, "prompt_enhancement": False, "prompt_upsampling": True}
+
+    dev = write_body(call_from({}, upstream_model="black-forest-labs/FLUX.2-dev", fields=fields))
+    other = write_body(call_from({}, upstream_model="Qwen/Qwen-Image", fields=fields))
+
+    assert (dev["guidance"], dev["prompt_upsampling"]) == (3, False)
+    assert "guidance_scale" not in dev
+    assert other["guidance_scale"] == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("black-forest-labs/FLUX.1-kontext-max", "image_url"),
+        ("black-forest-labs/FLUX.2-dev", "reference_images"),
+        ("google/gemini-3-pro-image", "reference_images"),
+    ],
+)
+def test_a_picture_goes_where_the_model_looks_for_it(model: str, name: str) -> None:
+    body = write_body(call_from({}, upstream_model=model, images=["png 8x8"]))
+
+    assert {"image_url", "reference_images"} & set(body) == {name}
+
+
 @pytest.mark.parametrize(
     "sentence", ["NSFW content", "failed a safety check", "moderated", "the content policy"]
 )

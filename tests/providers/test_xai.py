@@ -32,6 +32,19 @@ def test_pixels_become_the_nearest_ratio_and_a_tier(size: str, ratio: str, tier:
 
 
 @pytest.mark.parametrize(
+    ("aspect", "ratio"), [("19.5:9", "2:1"), ("9:20", "1:2"), ("3:2", "3:2"), ("20:9", "2:1"), (None, "3:2")]
+)
+def test_an_edit_knows_fewer_ratios(aspect: str | None, ratio: str) -> None:
+    call = call_from({}, aspect=aspect, size="1536x1024", images=["png 8x8"])
+
+    assert write_body(call)["aspect_ratio"] == ratio
+
+
+def test_an_edit_is_never_asked_how_many() -> None:
+    assert "n" not in write_body(call_from({}, n=1, images=["png 8x8"]))
+
+
+@pytest.mark.parametrize(
     ("quality", "said"),
     [(None, None), ("low", "low"), ("medium", "medium"), ("high", "medium"), ("max", "medium")],
 )

@@ -30,6 +30,7 @@ class Case:
     answers: list[dict[str, Any]]
     expected: dict[str, Any]
     sent: Any = None
+    sent_to: str | None = None
     accepted: list[tuple[UpstreamJob, int]] = field(default_factory=list)
     requests: list[httpx.Request] = field(default_factory=list)
 
@@ -62,7 +63,7 @@ def read_case(provider: str, path: Path, name: str | None = None) -> Case:
     expected = raw["expected"]
     if expected.get("cost_usd") is not None:
         expected["cost_usd"] = str(expected["cost_usd"])
-    case = Case(name, call_from(raw, **more), key, answers, expected, raw.get("sent"))
+    case = Case(name, call_from(raw, **more), key, answers, expected, raw.get("sent"), raw.get("sent_to"))
     case.call = replace(case.call, accepted=case.accept)
     return case
 

@@ -3,6 +3,7 @@
 `requests`: `method`, `path` (a pattern over what comes below the base URL), `content` (json, multipart or none),
 `headers` (`{key}` stands for our key; a value that begins with `^` is a pattern) and `schema`, JSON Schema 2020-12.
 In a multipart schema text fields are strings, and a property `{"file": true}` is a file.
+Cases of parameters and pictures are required as the packaged catalogue's features say that there are such.
 `not_applicable`: required cases that this provider cannot have, and why. `covered_by`: required cases whose file has
 another name. `key`: a key of the provider's own form.
 """
@@ -10,7 +11,7 @@ another name. `key`: a key of the provider's own form.
 import json
 import re
 from contextlib import suppress
-from email import message_from_bytes
+from functools import cache
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +23,8 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from imagegate.domain import ProviderCall
+from tests.providers.wire_images import parts_of
+from tests.providers.wire_offerings import offerings
 
 FOLDER = Path(__file__).parent.parent / "wire"
 KEY = "sk-wire-0123456789"
@@ -43,6 +46,7 @@ REQUIRED_OF_POLLED = (
     "poll_never_ends",
     "foreign_polling_host",
 )
+PARAMETERS, EDIT, TWO_IMAGES, MASKED = "parameters", "edit", "edit_two_images", "edit_masked"
 
 
 def is_file(validator: Any, wanted: bool, instance: Any, schema: Any) -> Any:
@@ -93,8 +97,19 @@ def case_file(provider: str, name: str) -> Path:
 
 
 def required_cases(provider: str) -> list[str]:
-    names = [*REQUIRED, *(REQUIRED_OF_POLLED if is_polled(provider) else ())]
+    names = [*REQUIRED, *(REQUIRED_OF_POLLED if is_polled(provider) else ()), *cases_with_sent(provider)]
     return [name for name in names if name not in spec_of(provider).get("not_applicable", {})]
+
+
+@cache
+def cases_with_sent(provider: str) -> tuple[str, ...]:
+    """The cases of parameters and pictures: what the packaged catalogue sells; all where it sells nothing."""
+    sold = [offering.features for offering in offerings(provider)]
+    most = max((features.get("max_input_images", 0) for features in sold), default=2)
+    edits = (EDIT,) if most else ()
+    edits += (TWO_IMAGES,) if most > 1 else ()
+    edits += (MASKED,) if not sold or any(features.get("mask") for features in sold) else ()
+    return (PARAMETERS, *edits)
 
 
 def check_spec(spec: dict[str, Any]) -> None:
@@ -137,11 +152,17 @@ def check_request(spec: dict[str, Any], request: httpx.Request, call: ProviderCa
     assert not wrong, wrong
 
 
-def entry_for(spec: dict[str, Any], request: httpx.Request, call: ProviderCall) -> dict[str, Any]:
+def path_of(request: httpx.Request, call: ProviderCall) -> str:
+    """Below the base URL, where it is the base URL's host."""
     base = httpx.URL(call.base_url)
-    path, _, query = request.url.raw_path.decode().partition("?")
+    path = request.url.raw_path.decode().partition("?")[0]
     if request.url.netloc == base.netloc:
         path = "/" + path.removeprefix(base.path.rstrip("/")).lstrip("/")
+    return path
+
+
+def entry_for(spec: dict[str, Any], request: httpx.Request, call: ProviderCall) -> dict[str, Any]:
+    path, query = path_of(request, call), request.url.query.decode()
     forms = (path, path.lstrip("/"), f"{path}?{query}", f"{path}?{query}".lstrip("/"))
     for entry in spec["requests"]:
         known = any(re.fullmatch(entry["path"], form) for form in forms)
@@ -158,8 +179,8 @@ def body_of(request: httpx.Request) -> Any:
     if not kind.startswith("multipart/form-data"):
         return json.loads(request.content)
     fields: dict[str, list[Any]] = {}
-    for part in message_from_bytes(f"content-type: {kind}\r\n\r\n".encode() + request.content).get_payload():
-        name = str(part.get_param("name", header="content-disposition"))
-        value = {"file": True} if part.get_filename() else (part.get_payload(decode=True) or b"").decode()
-        fields.setdefault(name, []).append(value)
+    for part in parts_of(request):
+        fields.setdefault(part.name, []).append(
+            part.content.decode() if part.file is None else {"file": True}
+        )
     return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}

@@ -17,12 +17,13 @@ from pydantic_core import to_json
 
 from imagegate.outbound.client import MAX_ANSWER_BYTES, Answer, Api, build_post, post_json
 from imagegate.outbound.direct import DirectApi
-from imagegate.outbound.fetching import fetch
+from imagegate.outbound.fetching import Room, fetch
 from imagegate.outbound.forms import FormFile, build_form
+from imagegate.outbound.inputs import fetch_input
 from imagegate.outbound.sessions import open_pools
 from imagegate.outbound.standin import StandInApi
 
-__all__ = ["MAX_ANSWER_BYTES", "Answer", "FormFile", "Outbound", "is_at_home", "open_outbound"]
+__all__ = ["MAX_ANSWER_BYTES", "Answer", "FormFile", "Outbound", "Room", "is_at_home", "open_outbound"]
 
 
 class Outbound:
@@ -58,7 +59,7 @@ class Outbound:
         self,
         url: str,
         *,
-        fields: Mapping[str, str],
+        fields: Mapping[str, str | Sequence[str]],
         files: Sequence[FormFile] = (),
         headers: Mapping[str, str],
         provider: str,
@@ -96,6 +97,14 @@ class Outbound:
         """
         trusted = self._allowed | {host.lower() for host in trusted_hosts}
         return await fetch(self._links, url, trusted, timeout_s, max_bytes, provider)
+
+    async def fetch_input(self, url: str, room: Room, *, param: str) -> bytes:
+        """GET what a request points at; without credentials, from public addresses only, on the usual ports.
+
+        Takes as long as the caller waits. Raises InvalidRequest `image_url_not_allowed`, with one text for every
+        forbidden place, `image_too_large`, or `invalid_image` when nothing can be had.
+        """
+        return await fetch_input(self._links, url, self._allowed, room, param)
 
 
 def is_at_home(url: str, base_url: str, trusted_hosts: frozenset[str]) -> bool:

@@ -16,10 +16,12 @@ class FormFile:
     mime: str
 
 
-def build_form(fields: Mapping[str, str], files: Sequence[FormFile]) -> tuple[bytes, str]:
-    """The body and its content type. Without files it is multipart all the same."""
+def build_form(fields: Mapping[str, str | Sequence[str]], files: Sequence[FormFile]) -> tuple[bytes, str]:
+    """The body and its content type. Without files it is multipart all the same; a list is a part for each value."""
     parts: list[tuple[str, tuple[str | None, str | bytes, str | None]]] = [
-        (name, (None, value, None)) for name, value in fields.items()
+        (name, (None, value, None))
+        for name, values in fields.items()
+        for value in ((values,) if isinstance(values, str) else values)
     ]
     parts += [(file.field, (file.name, file.data, file.mime)) for file in files]
     request = httpx.Request("POST", "http://form.invalid", files=parts)

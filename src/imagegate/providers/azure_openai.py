@@ -1,8 +1,10 @@
-"""OpenAI's image models on Azure: one synchronous call, images as base64. Sizes in pixels.
+"""Image models on Azure: OpenAI's, FLUX.2 and MAI; one synchronous call, images as base64. Sizes in pixels.
 
 Wire format: https://learn.microsoft.com/azure/ai-foundry/openai, read 2026-11-21. The model we name is a deployment of
 the operator's. Base URLs: `https://RESOURCE.openai.azure.com/openai/v1`, or the older surface,
 `https://RESOURCE.openai.azure.com/openai/deployments?api-version=…`, with or without a deployment after the last word.
+Foundry's own: `https://RESOURCE.services.ai.azure.com/providers/blackforestlabs/v1` (FLUX.2, which makes and edits by
+one JSON route) and `…/mai/v1` (MAI, which makes one image a call; how its edits are written is not published).
 """
 
 from collections.abc import Mapping
@@ -11,13 +13,21 @@ from typing import Any
 from urllib.parse import quote
 
 from imagegate.domain import ProviderCall, ProviderResult
+from imagegate.errors import NotSent
 from imagegate.outbound import Answer, Outbound
 from imagegate.pool import WorkPool
+from imagegate.providers import openai_forms as forms
 from imagegate.providers import openai_wire as wire
+from imagegate.providers.pictures import base64_of, written
 
 NAME = "azure_openai"
 DEPLOYMENTS = "/deployments"
 API_VERSION = "api-version=2025-04-01-preview"
+FLUX = "/providers/blackforestlabs/v1"
+MAI = "/mai/v1"
+FOUNDRY_VERSION = "api-version=preview"
+MAI_COUNTS = ("num_input_text_tokens", "num_input_image_tokens", "num_output_tokens")
+FLUX_FIELDS = ("seed", "steps", "guidance", "safety_tolerance")
 INNER_ERRORS = ("inner_error", "innererror")
 FILTERED_CODES = ("ResponsibleAIPolicyViolation", "ContentFiltered")
 FILTER_RESULTS = ("content_filter_results", "content_filter_result")
@@ -25,31 +35,43 @@ FILTER_RESULTS = ("content_filter_results", "content_filter_result")
 
 class AzureOpenAIAdapter:
     def __init__(self, outbound: Outbound, pool: WorkPool) -> None:
-        self._outbound = outbound
+        self._outbound, self._pool = outbound, pool
 
     async def generate(self, call: ProviderCall) -> ProviderResult:
-        url = endpoint(call)
-        answer = await wire.create(
-            self._outbound, call, url, write_body(call), provider=NAME, headers=headers_for(call)
-        )
+        if surface(call) == "mai" and call.images:
+            raise NotSent(NAME, "does not publish how MAI models are given pictures")
+        url, headers = endpoint(call), headers_for(call)
+        if call.images and surface(call) in ("v1", "older"):
+            form = forms.write_form(call, write_body(call), provider=NAME)
+            answer = await forms.create(self._outbound, call, url, form, provider=NAME, headers=headers)
+        else:
+            body = await written(self._pool, write_body, call)
+            answer = await wire.create(self._outbound, call, url, body, provider=NAME, headers=headers)
         return read_answer(answer, call)
 
 
-def is_older(call: ProviderCall) -> bool:
-    """Whether the base URL is that of the surface that has the deployment in its path."""
-    path = call.base_url.partition("?")[0]
-    return f"{DEPLOYMENTS}/" in f"{path}/"
+def surface(call: ProviderCall) -> str:
+    """By the base URL: `flux`, `mai`, `older` (the deployment is in its path) or `v1`."""
+    path = call.base_url.partition("?")[0].rstrip("/")
+    if path.endswith(FLUX):
+        return "flux"
+    if path.endswith(MAI):
+        return "mai"
+    return "older" if f"{DEPLOYMENTS}/" in f"{path}/" else "v1"
 
 
 def endpoint(call: ProviderCall) -> str:
-    """The query of the base URL stays at the end. The older surface does not answer without an `api-version`."""
+    """The query of the base URL stays at the end. All surfaces but v1 need an `api-version` in it."""
     path, _, query = call.base_url.partition("?")
-    path = path.rstrip("/")
-    if path.endswith(DEPLOYMENTS):
+    path, place = path.rstrip("/"), surface(call)
+    version = {"older": API_VERSION, "flux": FOUNDRY_VERSION, "mai": FOUNDRY_VERSION}.get(place)
+    if version and "api-version=" not in query:
+        query = "&".join(part for part in (query, version) if part)
+    if path.endswith(DEPLOYMENTS) or place == "flux":
         path = f"{path}/{quote(call.upstream_model, safe='')}"
-    if is_older(call) and "api-version=" not in query:
-        query = "&".join(part for part in (query, API_VERSION) if part)
-    return f"{path}/images/generations" + (f"?{query}" if query else "")
+    if place != "flux":
+        path = f"{path}/images/{'edits' if call.images else 'generations'}"
+    return path + (f"?{query}" if query else "")
 
 
 def headers_for(call: ProviderCall) -> dict[str, str]:
@@ -63,12 +85,32 @@ def headers_for(call: ProviderCall) -> dict[str, str]:
 
 def write_body(call: ProviderCall) -> dict[str, Any]:
     """As OpenAI's; the older surface takes no `model`, and knows the caller's user by the older name."""
+    place = surface(call)
+    if place == "flux":
+        return write_flux(call)
+    if place == "mai":
+        return {"model": call.upstream_model, "prompt": call.prompt, **pixels(call)}
     body = wire.write_body(call)
-    if is_older(call):
+    if place == "older":
         del body["model"]
         if (identifier := body.pop("safety_identifier", None)) is not None:
             body["user"] = identifier
     return body
+
+
+def write_flux(call: ProviderCall) -> dict[str, Any]:
+    """Pictures are bare base64 under names with numbers: `input_image`, `input_image_2`, …"""
+    fields = {name: call.fields[name] for name in FLUX_FIELDS if name in call.fields}
+    shape = {"aspect_ratio": call.aspect} if call.aspect else pixels(call)
+    named = enumerate(call.images, start=1)
+    shown = {f"input_image_{n}" if n > 1 else "input_image": base64_of(image) for n, image in named}
+    form = {"output_format": call.format} if call.format else {}
+    ours = {"model": call.upstream_model, "prompt": call.prompt, "num_images": call.n}
+    return {**fields, **ours, **shape, **form, **shown}
+
+
+def pixels(call: ProviderCall) -> dict[str, int]:
+    return {"width": call.size.width_px, "height": call.size.height_px}
 
 
 def read_answer(answer: Answer, call: ProviderCall) -> ProviderResult:
@@ -84,7 +126,18 @@ def read_answer(answer: Answer, call: ProviderCall) -> ProviderResult:
         if any(is_filtered(entry) for entry in entries):
             raise wire.refusal(NAME, wire.Complaint(stage="output"))
         raise wire.no_image(NAME, answer)
-    return ProviderResult(images=images, usage=wire.usage_of(body), upstream_id=wire.upstream_id(answer))
+    return ProviderResult(images=images, usage=usage_of(body), upstream_id=wire.upstream_id(answer))
+
+
+def usage_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """OpenAI's counts; MAI's are under names of its own."""
+    usage = wire.usage_of(body)
+    if usage is None or "num_output_tokens" not in usage:
+        return usage
+    text, image, made = (usage.get(name) for name in MAI_COUNTS)
+    seen = {"text_tokens": text, "image_tokens": image}
+    shown = {name: count for name, count in seen.items() if type(count) is int}
+    return {"input_tokens": sum(shown.values()), "input_tokens_details": shown, "output_tokens": made}
 
 
 def named(answer: Answer) -> Answer:

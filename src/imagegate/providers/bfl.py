@@ -3,7 +3,7 @@
 Wire format: https://docs.bfl.ai, read 2026-11-21. Sizes in pixels, or a ratio and a tier; charges in cents.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from imagegate.errors import Ambiguous, ImagegateError, RefusedUnbilled
 from imagegate.outbound import Answer, Outbound
 from imagegate.pool import WorkPool
 from imagegate.providers import openai_wire as wire
-from imagegate.providers import polling
+from imagegate.providers import pictures, polling
 
 NAME = "bfl"
 CREDIT_USD = Decimal("0.01")
@@ -22,23 +22,51 @@ MOST_CREDITS = 100_000
 NEVER_SENT = frozenset(
     ("background", "moderation", "negative_prompt", "output_compression", "partial_images")
 )
-NEVER_SENT |= {"quality", "response_format", "stream", "style", "user"}
-TAKE_STEPS = ("flux-2-flex", "flux-dev", "flux-pro-1.0-fill", "flux-pro-1.0-expand", "flux-3-image-klein")
-TAKE_GUIDANCE = TAKE_STEPS[:-1]
-NEITHER_SEED_NOR_FORMAT = ("flux-3-image",)
+NEVER_SENT |= {"prompt_enhancement", "quality", "response_format", "stream", "style", "thinking", "user"}
 MODERATED = {"request moderated": "input", "content moderated": "output"}
 FAILED = ("error", "failed")
 UNKNOWN = "task not found"
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a model is told, and how.
+
+    pictures: `input_image` (the next ones are `input_image_2` and so on), `images` (a list), or the field of the only
+    one. loosest: the most that `safety_tolerance` may be. upsampling: the switch for rewriting prompts; `disable_pup`
+    is the other way round. lacking: common fields that it has not. sized: False: it goes by its picture.
+    """
+
+    pictures: str = "input_image"
+    loosest: int = 6
+    upsampling: str | None = None
+    lacking: tuple[str, ...] = ("steps", "guidance")
+    sized: bool = True
+
+
+WORDS = {
+    "flux-2-flex": Words(loosest=5, upsampling="prompt_upsampling", lacking=()),
+    "flux-2-klein": Words(loosest=5),
+    "flux-2-": Words(loosest=5, upsampling="disable_pup"),
+    "flux-3-image-klein": Words("images", loosest=7, lacking=("guidance",)),
+    "flux-3-image": Words("images", loosest=4, lacking=("steps", "guidance", "seed", "output_format")),
+    "flux-kontext-": Words(upsampling="prompt_upsampling"),
+    "flux-pro-1.1": Words("image_prompt", upsampling="prompt_upsampling"),
+    "flux-dev": Words("image_prompt", upsampling="prompt_upsampling", lacking=()),
+    "flux-pro-1.0-": Words("image", upsampling="prompt_upsampling", lacking=(), sized=False),
+}
+"""By how the model's name begins; the first that fits counts."""
+
+
 class BflAdapter:
     def __init__(self, outbound: Outbound, pool: WorkPool) -> None:
         self._outbound = outbound
+        self._pool = pool
 
     async def generate(self, call: ProviderCall) -> ProviderResult:
         answer = await self._outbound.post_json(
             f"{call.base_url}/v1/{call.upstream_model}",
-            body=write_body(call),
+            body=await pictures.written(self._pool, write_body, call),
             headers=headers_for(call),
             provider=NAME,
             timeout_s=call.deadline_s,
@@ -67,38 +95,46 @@ def place_of(call: ProviderCall, job_id: str) -> str:
     return f"{call.base_url}/v1/get_result?id={quote(job_id, safe='')}"
 
 
+def words_of(model: str) -> Words:
+    return next((words for start, words in WORDS.items() if model.startswith(start)), Words())
+
+
 def write_body(call: ProviderCall) -> dict[str, Any]:
     """Our call in BFL's words; what its model has no word for is left out."""
-    model = call.upstream_model
-    ours = {"prompt": call.prompt, "output_format": call.format, **size_of(call)}
-    if call.fields.get("moderation") == "low":
-        ours["safety_tolerance"] = call.fields.get("safety_tolerance", loosest(model))
-    sent = {**call.fields, **{name: value for name, value in ours.items() if value is not None}}
-    lacking = NEVER_SENT | lacked_by(model)
+    words, fields = words_of(call.upstream_model), call.fields
+    ours: dict[str, Any] = {"prompt": call.prompt, "output_format": call.format}
+    ours |= {**size_of(call, words), **pictures_of(call, words)}
+    if fields.get("moderation") == "low":
+        ours["safety_tolerance"] = words.loosest
+    enhanced = fields.get("prompt_enhancement")
+    if enhanced is not None and words.upsampling:
+        ours[words.upsampling] = not enhanced if words.upsampling == "disable_pup" else enhanced
+    sent = {**fields, **{name: value for name, value in ours.items() if value is not None}}
+    lacking = NEVER_SENT.union(words.lacking)
     return {name: value for name, value in sent.items() if name not in lacking}
 
 
-def size_of(call: ProviderCall) -> dict[str, Any]:
+def size_of(call: ProviderCall, words: Words) -> dict[str, Any]:
+    if not words.sized:
+        return {}
     if call.aspect:
         return {"aspect_ratio": call.aspect, "resolution": call.tier}
     return {"width": call.size.width_px, "height": call.size.height_px}
 
 
-def loosest(model: str) -> int:
-    """The most that `safety_tolerance` may be."""
-    if model == "flux-3-image":
-        return 4
-    return 5 if model.startswith("flux-2-") else 6
-
-
-def lacked_by(model: str) -> frozenset[str]:
-    lacks = {
-        "steps": model not in TAKE_STEPS,
-        "guidance": model not in TAKE_GUIDANCE,
-        "seed": model in NEITHER_SEED_NOR_FORMAT,
-        "output_format": model in NEITHER_SEED_NOR_FORMAT,
-    }
-    return frozenset(name for name, lacking in lacks.items() if lacking)
+def pictures_of(call: ProviderCall, words: Words) -> dict[str, Any]:
+    """Bare base64. The mask is white where the picture is to be redrawn."""
+    told: dict[str, Any] = {}
+    if words.pictures == "images" and call.images:
+        told["images"] = [pictures.base64_of(image) for image in call.images]
+    elif words.pictures == "input_image":
+        for number, image in enumerate(call.images, 1):
+            told["input_image" if number == 1 else f"input_image_{number}"] = pictures.base64_of(image)
+    elif call.images:
+        told[words.pictures] = pictures.base64_of(call.images[0])
+    if call.mask and words.pictures == "image":
+        told["mask"] = pictures.base64_of(call.mask)
+    return told
 
 
 def read_accepted(answer: Answer, call: ProviderCall) -> tuple[UpstreamJob, Decimal | None]:

@@ -3,29 +3,38 @@
 Wire format: https://docs.fal.ai, read 2026-11-21. Sizes in pixels, or a ratio and a tier.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from time import monotonic
 from typing import Any
 
 from imagegate.domain import ProviderCall, ProviderResult, UpstreamJob
-from imagegate.errors import Ambiguous, ImagegateError, RefusedUnbilled
+from imagegate.errors import Ambiguous, AttemptFailed, ImagegateError, RefusedUnbilled
 from imagegate.outbound import Answer, Outbound
 from imagegate.pool import WorkPool
 from imagegate.providers import openai_wire as wire
-from imagegate.providers import polling
+from imagegate.providers import pictures, polling
 
 NAME = "fal"
-RENAMED = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
+RENAMED = {"steps": "num_inference_steps", "guidance": "guidance_scale", "thinking": "thinking_level"}
 NEVER_SENT = frozenset(("moderation", "output_compression", "partial_images", "quality", "response_format"))
-NEVER_SENT |= {"stream", "style", "sync_mode", "user"}
-SPEEDS = {"low": "TURBO", "medium": "BALANCED", "high": "QUALITY"}
+NEVER_SENT |= {"prompt_enhancement", "stream", "sync_mode", "user"}
+SPEEDS = {"low": "TURBO", "medium": "BALANCED", "high": "QUALITY", "xhigh": "QUALITY", "max": "QUALITY"}
 LOOSEST = {
     "fal-ai/flux-2-": "5",
     "fal-ai/flux-pro/": "6",
     "fal-ai/nano-banana": "6",
     "google/nano-banana": "6",
 }
+ONE_PICTURE = ("/image-to-image", "/kontext", "/kontext/max", "/fill")
+"""Endpoints that take a single picture, `image_url`; all others take `image_urls`."""
+UNSIZED = ("/image-to-image", "/fill")
+"""Endpoints that draw in the size of their picture."""
+KEPT_S = 3600
+"""How long fal keeps what was made, instead of seven days or more: it is fetched as soon as it is there."""
 FAILURES = frozenset(("downstream_service_error", "downstream_service_unavailable", "generation_timeout"))
 FAILURES |= {"internal_server_error", "no_media_generated"}
 """What the model did wrong, whatever the status; no other request of the caller's would help it."""
@@ -34,12 +43,13 @@ FAILURES |= {"internal_server_error", "no_media_generated"}
 class FalAdapter:
     def __init__(self, outbound: Outbound, pool: WorkPool) -> None:
         self._outbound = outbound
+        self._pool = pool
 
     async def generate(self, call: ProviderCall) -> ProviderResult:
         answer = await self._outbound.post_json(
             f"{call.base_url}/{call.upstream_model}",
-            body=write_body(call),
-            headers=headers_for(call),
+            body=await pictures.written(self._pool, write_body, call),
+            headers={**headers_for(call), **wishes_for(call)},
             provider=NAME,
             timeout_s=call.deadline_s,
         )
@@ -79,32 +89,56 @@ def headers_for(call: ProviderCall) -> dict[str, str]:
     return {"Authorization": f"Key {call.api_key.get_secret_value()}"} if call.api_key else {}
 
 
+def wishes_for(call: ProviderCall) -> dict[str, str]:
+    """To the queue: to drop what has not begun by our deadline, and to keep what was made for an hour only."""
+    return {
+        "X-Fal-Request-Timeout": str(max(1, ceil(call.deadline_s))),
+        "X-Fal-Object-Lifecycle-Preference": f'{{"expiration_duration_seconds":{KEPT_S}}}',
+    }
+
+
 def status_place(call: ProviderCall, job_id: str) -> str:
     """Below the first two parts of the endpoint's name: `fal-ai/flux/dev` works as `fal-ai/flux`."""
     owner_and_alias = "/".join(call.upstream_model.split("/")[:2])
     return f"{call.base_url}/{owner_and_alias}/requests/{job_id}/status"
 
 
+def is_gpt(model: str) -> bool:
+    return "/gpt-image-" in model
+
+
 def write_body(call: ProviderCall) -> dict[str, Any]:
     """Our call in the words that fal's endpoints share; what only some of them know goes to those alone."""
-    model, is_gpt = call.upstream_model, "/gpt-image-" in call.upstream_model
-    fields = {RENAMED.get(name, name): value for name, value in call.fields.items() if name not in NEVER_SENT}
-    if not is_gpt:
-        fields.pop("background", None)
-    tolerance = next((most for start, most in LOOSEST.items() if model.startswith(start)), None)
-    if tolerance and call.fields.get("moderation") == "low":
-        fields.setdefault("safety_tolerance", tolerance)
-    ours: dict[str, Any] = {"prompt": call.prompt, "output_format": call.format, **size_of(call)}
-    if call.n > 1:
-        ours["num_images"] = call.n
-    if is_gpt:
-        ours["quality"] = call.quality
+    model, said = call.upstream_model, call.fields
+    passed = {name: value for name, value in said.items() if name not in NEVER_SENT and name not in RENAMED}
+    if not is_gpt(model):
+        passed.pop("background", None)
+    ours: dict[str, Any] = {"prompt": call.prompt, "output_format": call.format}
+    ours |= {theirs: said.get(name) for name, theirs in RENAMED.items()}
+    ours |= {**size_of(call), **pictures_of(call), **wishes_of(call)}
+    return {**passed, **{name: value for name, value in ours.items() if value is not None}}
+
+
+def wishes_of(call: ProviderCall) -> dict[str, Any]:
+    """Number, quality, moderation and the rewriting of prompts, as this endpoint's maker calls them; None: not said."""
+    model, said = call.upstream_model, call.fields
+    told: dict[str, Any] = {"num_images": call.n if call.n > 1 else None}
+    if is_gpt(model):
+        told["quality"] = call.quality
     elif "/ideogram/" in model or model.startswith("ideogram/"):
-        ours["rendering_speed"] = SPEEDS.get(call.quality or "")
-    return {**fields, **{name: value for name, value in ours.items() if value is not None}}
+        told["rendering_speed"] = SPEEDS.get(call.quality or "")
+    if said.get("moderation") == "low":
+        told["safety_tolerance"] = next(
+            (most for start, most in LOOSEST.items() if model.startswith(start)), None
+        )
+    enhance = "enhance_prompt" if model.startswith("fal-ai/flux-pro/") else "enable_prompt_expansion"
+    told[enhance] = said.get("prompt_enhancement")
+    return told
 
 
 def size_of(call: ProviderCall) -> dict[str, Any]:
+    if call.images and call.upstream_model.endswith(UNSIZED):
+        return {}
     if call.aspect:
         return {"aspect_ratio": call.aspect, "resolution": call.tier}
     if "/gpt-image-1" in call.upstream_model:
@@ -112,11 +146,24 @@ def size_of(call: ProviderCall) -> dict[str, Any]:
     return {"image_size": {"width": call.size.width_px, "height": call.size.height_px}}
 
 
+def pictures_of(call: ProviderCall) -> dict[str, Any]:
+    """The pictures in data URLs. The mask goes by its alpha for GPT models; elsewhere white is redrawn."""
+    links = [pictures.data_url(image) for image in call.images]
+    if not links:
+        return {}
+    told: dict[str, Any] = {"image_urls": links}
+    if call.upstream_model.endswith(ONE_PICTURE):
+        told = {"image_url": links[0]}
+    if call.mask:
+        told["mask_image_url" if is_gpt(call.upstream_model) else "mask_url"] = pictures.data_url(call.mask)
+    return told
+
+
 def read_accepted(answer: Answer, call: ProviderCall) -> UpstreamJob:
     """The request as fal has queued it. Raises as `failure`."""
     body = wire.parse_json(answer)
     if not 200 <= answer.status < 300:
-        raise failure(answer, read_complaint(body))
+        raise failure(answer, complaint_of(answer, body))
     if not isinstance(body, dict):
         raise Ambiguous(NAME, "gave an answer that is no JSON object", upstream_id=wire.upstream_id(answer))
     known = polling.job_id(NAME, answer, body.get("request_id"))
@@ -152,7 +199,7 @@ def read_answer(answer: Answer, call: ProviderCall) -> ProviderResult:
     """The model's answer in our words. Raises ContentRejected, ProviderRejected or an AttemptFailed."""
     body = wire.parse_json(answer)
     if answer.status != 200:
-        complaint = read_complaint(body)
+        complaint = complaint_of(answer, body)
         if complaint and answer.status >= 500 and not wire.is_refusal(complaint):
             raise broken(answer, complaint)
         raise failure(answer, complaint)
@@ -164,7 +211,7 @@ def read_answer(answer: Answer, call: ProviderCall) -> ProviderResult:
     revised = wire.text_of(body, "revised_prompt")
     images = tuple(replace(image, revised_prompt=revised) for image, black in found if image and not black)
     if images:
-        return ProviderResult(images=images)
+        return ProviderResult(images=images, usage=units_of(answer))
     if any(black for _, black in found):
         raise wire.refusal(NAME, wire.Complaint(stage="output"))
     raise wire.no_image(NAME, answer)
@@ -175,10 +222,22 @@ def is_flagged(flags: Any, place: int) -> bool:
     return isinstance(flags, list) and place < len(flags) and flags[place] is True
 
 
+def units_of(answer: Answer) -> Mapping[str, Any] | None:
+    """The billable units of a header, where they are whole. What one is, and costs, differs by endpoint."""
+    told = answer.headers.get("x-fal-billable-units", "")
+    units = re.fullmatch(r"(\d{1,7})(?:\.0{1,9})?", told, re.ASCII)
+    return {"billable_units": int(units[1])} if units else None
+
+
 def failure(answer: Answer, complaint: wire.Complaint | None) -> ImagegateError:
     if complaint and not wire.is_refusal(complaint) and complaint.code in FAILURES and answer.status != 504:
         return broken(answer, complaint)
-    return wire.failure(NAME, answer, complaint)
+    error = wire.failure(NAME, answer, complaint)
+    if isinstance(error, AttemptFailed):
+        error.upstream_id = error.upstream_id or wire.safe_word(answer.headers.get("x-fal-request-id"))
+    if isinstance(error, RefusedUnbilled) and answer.headers.get("x-fal-retryable", "").lower() == "false":
+        error.busy = False
+    return error
 
 
 def broken(answer: Answer, complaint: wire.Complaint) -> RefusedUnbilled:
@@ -186,6 +245,14 @@ def broken(answer: Answer, complaint: wire.Complaint) -> RefusedUnbilled:
     return wire.refused(
         NAME, answer, f"failed by its own account{said}", busy=answer.status == 503, at_risk=True
     )
+
+
+def complaint_of(answer: Answer, body: Any) -> wire.Complaint | None:
+    """The complaint of a body; where that names no type, a header may."""
+    complaint = read_complaint(body)
+    if complaint is None or complaint.code:
+        return complaint
+    return replace(complaint, code=wire.safe_word(answer.headers.get("x-fal-error-type")))
 
 
 def read_complaint(body: Any) -> wire.Complaint | None:

@@ -1,6 +1,7 @@
 """Google's Gemini image models: one synchronous `generateContent` call, one image a call, as base64.
 
-Wire format: https://ai.google.dev/api/generate-content, read 2026-11-21. Sizes as a ratio and a tier.
+Wire format: https://ai.google.dev/api/generate-content, read 2026-11-21. Sizes as a ratio and a tier. An edit is the
+same call, with the pictures after the prompt; there are no masks.
 """
 
 import re
@@ -8,16 +9,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from imagegate.domain import ProviderCall, ProviderImage, ProviderResult
+from imagegate.domain import InputImage, ProviderCall, ProviderImage, ProviderResult
 from imagegate.errors import Ambiguous, BilledInvalid, ImagegateError, ProviderRejected, RefusedUnbilled
 from imagegate.outbound import Answer, Outbound
 from imagegate.pool import WorkPool
 from imagegate.providers import openai_wire as wire
+from imagegate.providers.pictures import base64_of, mime_of, written
 
 NAME = "google"
 SEEDS = 2**31
 THINKING = {"low": "MINIMAL", "medium": "MEDIUM", "high": "HIGH"}
+"""How long a model thinks for a quality. A quality never changes the size: the caller has said that."""
+READ_FORMATS = ("png", "jpeg", "webp")
 NATIVE_FIELDS = ("safetySettings", "systemInstruction", "tools")
+NATIVE_CONFIG = ("temperature", "topP", "topK", "mediaResolution")
 LENIENT = [
     {"category": f"HARM_CATEGORY_{harm}", "threshold": "BLOCK_NONE"}
     for harm in ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
@@ -45,11 +50,12 @@ DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s", re.ASCII)
 class GoogleAdapter:
     def __init__(self, outbound: Outbound, pool: WorkPool) -> None:
         self._outbound = outbound
+        self._pool = pool
 
     async def generate(self, call: ProviderCall) -> ProviderResult:
         answer = await self._outbound.post_json(
             f"{call.base_url}/models/{quote(call.upstream_model, safe='')}:generateContent",
-            body=write_body(call),
+            body=await written(self._pool, write_body, call),
             headers={"x-goog-api-key": call.api_key.get_secret_value()} if call.api_key else {},
             provider=NAME,
             timeout_s=call.deadline_s,
@@ -58,27 +64,49 @@ class GoogleAdapter:
 
 
 def write_body(call: ProviderCall) -> dict[str, Any]:
-    """Our call in Google's words. Without TEXT among the modalities it cannot answer by talking alone."""
+    """Our call in Google's words. Raises ProviderRejected for a picture in a format that it cannot read."""
     native = {name: call.fields[name] for name in NATIVE_FIELDS if name in call.fields}
     if call.fields.get("moderation") == "low":
-        native.setdefault("safetySettings", LENIENT)
-    contents = [{"role": "user", "parts": [{"text": call.prompt}]}]
-    return {**native, "contents": contents, "generationConfig": write_config(call)}
+        native["safetySettings"] = LENIENT
+    parts = [{"text": call.prompt}, *(part_of(image) for image in call.images)]
+    return {**native, "contents": [{"role": "user", "parts": parts}], "generationConfig": write_config(call)}
+
+
+def part_of(image: InputImage) -> dict[str, Any]:
+    if image.format not in READ_FORMATS:
+        raise ProviderRejected(
+            NAME,
+            f"reads pictures as PNG, JPEG or WebP, not {image.format}. Convert the picture",
+            param="image",
+        )
+    return {"inlineData": {"mimeType": mime_of(image), "data": base64_of(image)}}
 
 
 def write_config(call: ProviderCall) -> dict[str, Any]:
-    """Tiers are upper case there, and 2.5 takes none. A seed has 31 bits, so the rest of a longer one is left out."""
-    config: dict[str, Any] = {"responseModalities": ["IMAGE"]}
+    """Without TEXT among the modalities the model cannot answer by talking alone.
+
+    Tiers are upper case there, and 2.5 takes none. A seed has 31 bits, so the rest of a longer one is left out.
+    """
+    config: dict[str, Any] = {name: call.fields[name] for name in NATIVE_CONFIG if name in call.fields}
+    config["responseModalities"] = ["IMAGE"]
     size = {"aspectRatio": call.aspect, "imageSize": call.tier.upper() if call.tier else None}
     if said := {name: value for name, value in size.items() if value is not None}:
         config["imageConfig"] = said
     if "seed" in call.fields:
         config["seed"] = int(call.fields["seed"]) % SEEDS
-    if "thinkingConfig" in call.fields:
-        config["thinkingConfig"] = call.fields["thinkingConfig"]
-    elif call.quality is not None:
-        config["thinkingConfig"] = {"thinkingLevel": THINKING.get(call.quality, "HIGH")}
+    if thinking := thinking_of(call):
+        config["thinkingConfig"] = thinking
     return config
+
+
+def thinking_of(call: ProviderCall) -> Any:
+    """What the caller said of thinking, in our word or in Google's; else what the quality asks for."""
+    own = call.fields.get("thinkingConfig")
+    if level := call.fields.get("thinking"):
+        return {**dict_of(own), "thinkingLevel": level.upper()}
+    if own is None and call.quality is not None:
+        return {"thinkingLevel": THINKING.get(call.quality, "HIGH")}
+    return own
 
 
 def read_answer(answer: Answer, call: ProviderCall) -> ProviderResult:
@@ -150,7 +178,7 @@ def failure(answer: Answer, error: dict[str, Any] | None) -> ImagegateError:
     word = wire.safe_word(error.get("status")) if error else None
     details = list(dicts(error.get("details"))) if error else []
     if status == 400 and any(detail.get("reason") in BAD_KEY for detail in details):
-        return RefusedUnbilled(NAME, "does not accept our key (400)")
+        return RefusedUnbilled(NAME, "does not accept our key (400)", bad_key=True)
     if status == 400 and word == "FAILED_PRECONDITION":
         return RefusedUnbilled(NAME, "does not serve our account from here (400: FAILED_PRECONDITION)")
     if status in (400, 413, 422):
@@ -159,12 +187,12 @@ def failure(answer: Answer, error: dict[str, Any] | None) -> ImagegateError:
             NAME, f"found the request invalid ({status}{said})", param=faulty_field(details)
         )
     if status == 429 and any(is_spent(violation) for violation in found_in(details, "violations")):
-        return RefusedUnbilled(NAME, "has no quota left for our account (429)")
+        return RefusedUnbilled(NAME, "has no quota left for our account (429)", bad_key=True)
     if status in (429, 503, 529):
         wait_s = retry_delay_s(answer, details)
         return RefusedUnbilled(NAME, f"is busy ({status})", busy=True, retry_after_s=wait_s)
     if status in wire.NEVER_PROCESSED:
-        return RefusedUnbilled(NAME, f"refused our call ({status})")
+        return RefusedUnbilled(NAME, f"refused our call ({status})", bad_key=status in wire.OUR_KEY)
     if status in (500, 502) and error is not None:
         return RefusedUnbilled(NAME, f"failed by its own account ({status})", at_risk=True)
     return Ambiguous(NAME, f"answered {status}")

@@ -1,4 +1,4 @@
-"""OpenAI's Images API: one synchronous call, images as base64.
+"""OpenAI's Images API: one synchronous call, images as base64. Edits are multipart forms.
 
 Wire format: https://platform.openai.com/docs/api-reference/images, read 2026-11-21. Sizes in pixels.
 """
@@ -6,6 +6,7 @@ Wire format: https://platform.openai.com/docs/api-reference/images, read 2026-11
 from imagegate.domain import ProviderCall, ProviderResult
 from imagegate.outbound import Answer, Outbound
 from imagegate.pool import WorkPool
+from imagegate.providers import openai_forms as forms
 from imagegate.providers import openai_wire as wire
 
 NAME = "openai"
@@ -16,9 +17,13 @@ class OpenAIAdapter:
         self._outbound = outbound
 
     async def generate(self, call: ProviderCall) -> ProviderResult:
+        body = wire.write_body(call)
+        if call.images:
+            form = forms.write_form(call, body, provider=NAME)
+            url = f"{call.base_url}/images/edits"
+            return read_answer(await forms.create(self._outbound, call, url, form, provider=NAME), call)
         url = f"{call.base_url}/images/generations"
-        answer = await wire.create(self._outbound, call, url, wire.write_body(call), provider=NAME)
-        return read_answer(answer, call)
+        return read_answer(await wire.create(self._outbound, call, url, body, provider=NAME), call)
 
 
 def read_answer(answer: Answer, call: ProviderCall) -> ProviderResult:

@@ -27,11 +27,26 @@ from imagegate.providers.openai_images import parse_answer
 MAX_IMAGE_BYTES = 32 * 1024 * 1024
 COMPRESSED = ("jpeg", "webp")
 NEVER_SENT = frozenset(
-    ("response_format", "style", "seed", "negative_prompt", "steps", "guidance", "stream", "partial_images")
+    (
+        "response_format",
+        "style",
+        "seed",
+        "negative_prompt",
+        "steps",
+        "guidance",
+        "thinking",
+        "prompt_enhancement",
+        "stream",
+        "partial_images",
+    )
 )
+EDITS_ONLY = ("input_fidelity", "markup")
+FRAMES = ("frame_count", "frame_duration_ms")
 MODERATION_CODES = ("moderation_blocked", "content_policy_violation", "content_filter", "contentFilter")
 NO_MONEY_CODES = ("insufficient_quota", "billing_hard_limit_reached")
 NEVER_PROCESSED = (401, 402, 403, 404, 405, 406, 410, 411, 414, 415, 417, 421, 426, 428, 431, 451)
+OUR_KEY = (401, 402, 403)
+"""Of these the key is to blame, or the account behind it: unknown, without credit, not allowed."""
 SAFE_WORD = re.compile(r"[\w.\[\]-]{1,64}", re.ASCII)
 
 
@@ -50,16 +65,27 @@ def headers_for(call: ProviderCall) -> dict[str, str]:
 
 
 def write_body(call: ProviderCall) -> dict[str, Any]:
-    """Our call in OpenAI's words. A field it does not know is a 400, so the ones it never knew stay here."""
-    fields = {name: value for name, value in call.fields.items() if name not in NEVER_SENT}
+    """Our call in OpenAI's words. A field it does not know is a 400, so the ones it never knew stay here.
+
+    Thinking is `complexity` there. What only an edit takes goes with pictures alone, frames with a GIF alone.
+    """
+    fields = {name: value for name, value in call.fields.items() if name not in never_sent(call)}
     user = fields.pop("user", None)
     if user is not None:
         fields.setdefault("safety_identifier", hashed(user))
-    if call.format not in COMPRESSED:
-        fields.pop("output_compression", None)
+    if (thinking := call.fields.get("thinking")) is not None:
+        fields["complexity"] = thinking
     ours = {"model": call.upstream_model, "prompt": call.prompt, "n": call.n, "size": str(call.size)}
     chosen = {"quality": call.quality, "output_format": call.format}
     return {**fields, **ours, **{name: value for name, value in chosen.items() if value is not None}}
+
+
+def never_sent(call: ProviderCall) -> frozenset[str]:
+    return NEVER_SENT.union(
+        () if call.images else EDITS_ONLY,
+        () if call.format in COMPRESSED else ("output_compression",),
+        () if call.format == "gif" else FRAMES,
+    )
 
 
 def hashed(user: Any) -> str:
@@ -75,7 +101,7 @@ async def create(
     outbound: Outbound,
     call: ProviderCall,
     url: str,
-    body: Mapping[str, Any],
+    body: Mapping[str, Any] | bytes,
     *,
     provider: str,
     headers: Mapping[str, str] | None = None,
@@ -131,7 +157,7 @@ def failure(provider: str, answer: Answer, complaint: Complaint | None) -> Image
     if status in (400, 404) and code == "model_not_found":
         return refused(provider, answer, "does not offer this model to our account")
     if code in NO_MONEY_CODES and status in (400, 402, 403, 429):
-        return refused(provider, answer, "has no credit left for our account")
+        return refused(provider, answer, "has no credit left for our account", bad_key=True)
     if status in (400, 413, 422):
         said = f": {code}" if code else ""
         param = complaint.param if complaint else None
@@ -139,7 +165,7 @@ def failure(provider: str, answer: Answer, complaint: Complaint | None) -> Image
     if status in (429, 503, 529) or (status in (408, 409, 425) and complaint):
         return refused(provider, answer, f"is busy ({status})", busy=True)
     if status in NEVER_PROCESSED:
-        return refused(provider, answer, f"refused our call ({status})")
+        return refused(provider, answer, f"refused our call ({status})", bad_key=status in OUR_KEY)
     if status in (500, 502) and complaint:
         return refused(provider, answer, f"failed by its own account ({status})", at_risk=True)
     return Ambiguous(provider, f"answered {status}", upstream_id=upstream_id(answer))
@@ -151,13 +177,20 @@ def refusal(provider: str, complaint: Complaint) -> ContentRejected:
 
 
 def refused(
-    provider: str, answer: Answer, detail: str, *, busy: bool = False, at_risk: bool = False
+    provider: str,
+    answer: Answer,
+    detail: str,
+    *,
+    busy: bool = False,
+    at_risk: bool = False,
+    bad_key: bool = False,
 ) -> RefusedUnbilled:
     return RefusedUnbilled(
         provider,
         detail,
         busy=busy,
         at_risk=at_risk,
+        bad_key=bad_key,
         retry_after_s=retry_after_s(answer.headers),
         upstream_id=upstream_id(answer),
     )

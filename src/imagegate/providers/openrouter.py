@@ -13,18 +13,31 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from imagegate.domain import ProviderCall, ProviderImage, ProviderResult
+from imagegate.domain import InputImage, ProviderCall, ProviderImage, ProviderResult
 from imagegate.errors import Ambiguous, BilledInvalid, ImagegateError, ProviderRejected, RefusedUnbilled
 from imagegate.outbound import Answer, Outbound
 from imagegate.pool import WorkPool
 from imagegate.providers import openai_wire as wire
+from imagegate.providers.pictures import data_url, written
 
 NAME = "openrouter"
 COMPRESSED = ("jpeg", "webp")
 OWN_FIELDS = ("seed", "background", "output_compression", "session_id", "trace")
 SAID_BY_US = ("model", "prompt", "n", "size", "resolution", "aspect_ratio", "quality", "output_format")
 SAID_OTHERWISE = ("user", "safety_identifier", "provider")
-NEVER_SENT = ("input_references", "mask", "style", "response_format", "stream", "partial_images")
+NEVER_SENT = (
+    "input_references",
+    "mask",
+    "style",
+    "thinking",
+    "prompt_enhancement",
+    "response_format",
+    "stream",
+    "partial_images",
+)
+PREFERENCES = ("order", "only", "ignore", "allow_fallbacks", "sort")
+FETCHES = re.compile(r"ur[il]|webhook|callback|header|api_?key|^extra_", re.IGNORECASE)
+"""Options of a seller's by which it would be sent to fetch something, or to call somebody."""
 NOT_THE_SELLERS = frozenset((*OWN_FIELDS, *SAID_BY_US, *SAID_OTHERWISE, *NEVER_SENT))
 PROMPT_REFUSED = ("moderation_blocked", "content_policy_violation", "Request Moderated")
 IMAGE_REFUSED = ("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "Content Moderated")
@@ -44,11 +57,12 @@ class Failure:
 
 class OpenRouterAdapter:
     def __init__(self, outbound: Outbound, pool: WorkPool) -> None:
-        self._outbound = outbound
+        self._outbound, self._pool = outbound, pool
 
     async def generate(self, call: ProviderCall) -> ProviderResult:
         url = f"{call.base_url}/images"
-        answer = await wire.create(self._outbound, call, url, write_body(call), provider=NAME)
+        body = await written(self._pool, write_body, call)
+        answer = await wire.create(self._outbound, call, url, body, provider=NAME)
         return read_answer(answer, call)
 
 
@@ -63,10 +77,16 @@ def write_body(call: ProviderCall) -> dict[str, Any]:
         fields["provider"] = provider
     ours = {"model": call.upstream_model, "prompt": call.prompt, "n": call.n}
     size = {"aspect_ratio": call.aspect, "resolution": call.tier}
-    chosen = {**size, "quality": call.quality, "output_format": call.format}
+    chosen: dict[str, Any] = {**size, "quality": call.quality, "output_format": call.format}
+    if call.images:
+        chosen["input_references"] = [reference(image) for image in call.images]
     if call.aspect is None and call.tier is None:
         chosen["size"] = str(call.size)
     return {**fields, **ours, **{name: value for name, value in chosen.items() if value is not None}}
+
+
+def reference(image: InputImage) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": data_url(image)}}
 
 
 def user_of(fields: Mapping[str, Any]) -> str | None:
@@ -79,14 +99,19 @@ def user_of(fields: Mapping[str, Any]) -> str | None:
 
 def write_provider(call: ProviderCall) -> dict[str, Any]:
     """Where to go, as was said, and what is the seller's own, under the name of the model's creator."""
-    given = call.fields.get("provider")
-    provider = dict(given) if isinstance(given, Mapping) else {}
-    native = {name: value for name, value in call.fields.items() if name not in NOT_THE_SELLERS}
-    if native:
+    given = dict_of(call.fields.get("provider"))
+    provider = {name: given[name] for name in PREFERENCES if name in given}
+    options = {slug: harmless(dict_of(more)) for slug, more in dict_of(given.get("options")).items()}
+    if native := {name: value for name, value in call.fields.items() if name not in NOT_THE_SELLERS}:
         slug = call.upstream_model.partition("/")[0]
-        options = dict_of(provider.get("options"))
-        provider["options"] = {**options, slug: {**native, **dict_of(options.get(slug))}}
+        options[slug] = {**options.get(slug, {}), **harmless(native)}
+    if options := {slug: more for slug, more in options.items() if more}:
+        provider["options"] = options
     return provider
+
+
+def harmless(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if not FETCHES.search(name)}
 
 
 def read_answer(answer: Answer, call: ProviderCall) -> ProviderResult:
@@ -159,7 +184,8 @@ def failure(answer: Answer, failed: Failure | None, upstream_id: str | None) -> 
         )
     if status in wire.NEVER_PROCESSED:
         said = "has no credit left for our account (402)" if status == 402 else f"refused our call ({status})"
-        return RefusedUnbilled(NAME, said, at_risk=began, upstream_id=upstream_id)
+        ours = status in wire.OUR_KEY and not began  # afterwards it may be the seller's key
+        return RefusedUnbilled(NAME, said, at_risk=began, bad_key=ours, upstream_id=upstream_id)
     if status in (500, 502) and failed:
         said = f"failed by its own account ({status})"
         return RefusedUnbilled(NAME, said, at_risk=True, retry_after_s=wait_s, upstream_id=upstream_id)

@@ -44,6 +44,7 @@ async def poll(
 ) -> T:
     """Ask until `read` gives a result or raises; None means that it is still being made.
 
+    first_wait_s: waits grow from it to LONGEST_WAIT_S; a longer one stays as it is.
     A poll that fails on the way, or is no news (429 and 5xx), says nothing of the work: it is asked again. After
     `call.poll_s` seconds, or LOST_AFTER lost answers in a row, raises Ambiguous, with the job's id.
     """
@@ -61,7 +62,7 @@ async def poll(
             if result is not None:
                 return result
         await asyncio.sleep(min(wait_s, max(until - monotonic(), 0.0)))
-        wait_s = min(wait_s * 1.5, LONGEST_WAIT_S)
+        wait_s = max(wait_s, min(wait_s * 1.5, LONGEST_WAIT_S))
     raise Ambiguous(provider, "had not finished the work when we stopped asking", upstream_id=job.id)
 
 

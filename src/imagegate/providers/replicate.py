@@ -13,14 +13,26 @@ from imagegate.errors import Ambiguous, ImagegateError, RefusedUnbilled
 from imagegate.outbound import Answer, Outbound
 from imagegate.pool import WorkPool
 from imagegate.providers import openai_wire as wire
-from imagegate.providers import polling
+from imagegate.providers import pictures, polling
 
 NAME = "replicate"
 LONGEST_HOLD_S = 5
 """How long the creating call may hold on. Until it answers the work has no id, and would be lost in a crash."""
-NEVER_SENT = frozenset(("background", "guidance", "moderation", "output_compression", "partial_images"))
-NEVER_SENT |= {"quality", "response_format", "steps", "stream", "style", "user"}
+RENAMED = frozenset(("background", "guidance", "moderation", "output_compression", "prompt_enhancement"))
+RENAMED |= {"steps", "style", "user"}
+NEVER_SENT = frozenset(("partial_images", "quality", "response_format", "stream", "thinking"))
 COUNTS = {"openai/": "number_of_images", "bytedance/seedream": "max_images"}
+PICTURES = {
+    "black-forest-labs/flux-2-": "input_images",
+    "black-forest-labs/flux-kontext-": "input_image",
+    "black-forest-labs/flux-1.1-pro": "image_prompt",
+    "bytedance/": "image_input",
+    "google/": "image_input",
+    "openai/": "input_images",
+}
+"""The field of the pictures by how the model's name begins; `image` elsewhere."""
+MANY = ("input_images", "image_input")
+"""Fields that take a list."""
 STEPS = ("-pro", "-flex")
 LOOSEST = {
     "black-forest-labs/flux-2-": 5,
@@ -36,12 +48,13 @@ BUSY = re.compile(r"\b(?:E003|E004|E9243)\b|high demand", re.IGNORECASE)
 class ReplicateAdapter:
     def __init__(self, outbound: Outbound, pool: WorkPool) -> None:
         self._outbound = outbound
+        self._pool = pool
 
     async def generate(self, call: ProviderCall) -> ProviderResult:
         hold_s = max(1, min(LONGEST_HOLD_S, int(call.deadline_s / 2)))
         answer = await self._outbound.post_json(
             endpoint(call),
-            body=write_body(call),
+            body=await pictures.written(self._pool, write_body, call),
             headers={**wire.headers_for(call), "Prefer": f"wait={hold_s}"},
             provider=NAME,
             timeout_s=call.deadline_s,
@@ -85,30 +98,56 @@ def place_of(call: ProviderCall, job_id: str) -> str:
 def write_body(call: ProviderCall) -> dict[str, Any]:
     """Our call as the inputs of its model."""
     version = version_of(call.upstream_model)
-    inputs = {"input": {**fields_of(call), "prompt": call.prompt, **size_of(call), **chosen(call)}}
+    passed = {
+        name: value for name, value in call.fields.items() if name not in RENAMED and name not in NEVER_SENT
+    }
+    ours = {"prompt": call.prompt, **size_of(call), **pictures_of(call), **chosen(call), **renamed(call)}
+    inputs = {"input": {**passed, **{name: value for name, value in ours.items() if value is not None}}}
     return {"version": version, **inputs} if version else inputs
 
 
-def fields_of(call: ProviderCall) -> dict[str, Any]:
-    """The request's other fields, under the names that the model's maker gave them there."""
-    model, given = call.upstream_model, call.fields
-    is_gpt = model.startswith("openai/")
-    fields = {name: value for name, value in given.items() if name not in NEVER_SENT}
-    steps = "steps" if model.endswith(STEPS) else "num_inference_steps"
-    guidance = "guidance" if model.startswith("black-forest-labs/") else "guidance_scale"
-    renamed = {"steps": steps, "guidance": guidance}
-    renamed["output_compression"] = "output_compression" if is_gpt else "output_quality"
-    if is_gpt:
-        renamed |= {"background": "background", "moderation": "moderation"}
-    fields |= {renamed[name]: value for name, value in given.items() if name in renamed}
-    tolerance = next((most for start, most in LOOSEST.items() if model.startswith(start)), None)
-    if tolerance and given.get("moderation") == "low":
-        fields.setdefault("safety_tolerance", tolerance)
-    return fields
+def renamed(call: ProviderCall) -> dict[str, Any]:
+    """The request's other fields, under the names that the model's maker gave them there; None: not said."""
+    model, said = call.upstream_model, call.fields
+    if model.startswith("openai/"):
+        user = said.get("user")
+        kept = {name: said.get(name) for name in ("background", "moderation", "output_compression")}
+        return {**kept, "user_id": None if user is None else wire.hashed(user)}
+    by_bfl, by_ideogram = (model.startswith(maker) for maker in ("black-forest-labs/", "ideogram-ai/"))
+    enhanced = said.get("prompt_enhancement")
+    told: dict[str, Any] = {
+        "steps" if model.endswith(STEPS) else "num_inference_steps": said.get("steps"),
+        "guidance" if by_bfl else "guidance_scale": said.get("guidance"),
+        "output_quality": said.get("output_compression"),
+        "style_type" if by_ideogram else "style": said.get("style"),
+    }
+    if by_ideogram:
+        told["magic_prompt_option"] = None if enhanced is None else "On" if enhanced else "Off"
+    else:
+        told["prompt_upsampling"] = enhanced
+    if said.get("moderation") == "low":
+        told["safety_tolerance"] = next(
+            (most for start, most in LOOSEST.items() if model.startswith(start)), None
+        )
+    return told
+
+
+def pictures_of(call: ProviderCall) -> dict[str, Any]:
+    """In data URLs. White is redrawn under a mask, with Ideogram's models black."""
+    if not call.images:
+        return {}
+    name = next((name for start, name in PICTURES.items() if call.upstream_model.startswith(start)), "image")
+    links = [pictures.data_url(image) for image in call.images]
+    told: dict[str, Any] = {name: links if name in MANY else links[0]}
+    if call.mask:
+        told["mask"] = pictures.data_url(call.mask)
+    return told
 
 
 def size_of(call: ProviderCall) -> dict[str, Any]:
     model, size = call.upstream_model, call.size
+    if call.mask:
+        return {}  # drawn in the size of its picture
     edges = {"width": size.width_px, "height": size.height_px}
     if model.startswith("bytedance/seedream"):
         if not call.aspect:

@@ -1,7 +1,8 @@
 """Together AI's images: one synchronous call for every model, images as base64.
 
 Wire facts: togethercomputer/openapi of 2026-04-28 and togethercomputer/skills of 2026-08-18. Sizes in pixels, or a
-ratio for the models that take nothing else.
+ratio for the models that take nothing else. An edit is the same call, with the pictures as data URLs: the Kontext
+models read one as `image_url`, all others several as `reference_images`. There are no masks.
 """
 
 import re
@@ -12,12 +13,14 @@ from imagegate.outbound import Answer, Outbound
 from imagegate.pool import WorkPool
 from imagegate.providers import openai_likes as likes
 from imagegate.providers import openai_wire as wire
+from imagegate.providers.pictures import data_url, written
 
 NAME = "together"
 FORMATS = ("jpeg", "png")
 TAKEN = ("seed", "steps", "negative_prompt", "guidance_scale", "prompt_upsampling", "image_loras",
          "disable_safety_checker")  # fmt: skip
 GUIDED_BY_GUIDANCE = re.compile(r"FLUX\.2-(dev|flex)", re.IGNORECASE)
+ONE_PICTURE = re.compile("kontext", re.IGNORECASE)
 SIGNS = {
     likes.NO_MODEL: re.compile(r"non-serverless model|unable to access model", re.IGNORECASE),
     likes.REFUSED: re.compile(r"nsfw|(?<!disable_)safety|moderat|content.polic", re.IGNORECASE),
@@ -27,10 +30,12 @@ SIGNS = {
 class TogetherAdapter:
     def __init__(self, outbound: Outbound, pool: WorkPool) -> None:
         self._outbound = outbound
+        self._pool = pool
 
     async def generate(self, call: ProviderCall) -> ProviderResult:
         url = f"{call.base_url}/images/generations"
-        answer = await wire.create(self._outbound, call, url, write_body(call), provider=NAME)
+        body = await written(self._pool, write_body, call)
+        answer = await wire.create(self._outbound, call, url, body, provider=NAME)
         return read_answer(answer, call)
 
 
@@ -38,11 +43,21 @@ def write_body(call: ProviderCall) -> dict[str, Any]:
     """Our call in Together's words. `base64` is answered with `b64_json`; how long a link lives is not published."""
     fields = {name: value for name, value in call.fields.items() if name in TAKEN}
     if "guidance" in call.fields:
+        fields.pop("guidance_scale", None)
         fields[guidance_name(call)] = call.fields["guidance"]
+    if "prompt_enhancement" in call.fields:
+        fields["prompt_upsampling"] = call.fields["prompt_enhancement"]
     if call.format in FORMATS:
         fields["output_format"] = call.format
     ours = {"model": call.upstream_model, "prompt": call.prompt, "n": call.n, "response_format": "base64"}
-    return {**fields, **ours, **size_of(call)}
+    return {**fields, **ours, **size_of(call), **pictures_of(call)}
+
+
+def pictures_of(call: ProviderCall) -> dict[str, Any]:
+    links = [data_url(image) for image in call.images]
+    if not links:
+        return {}
+    return {"image_url": links[0]} if ONE_PICTURE.search(call.upstream_model) else {"reference_images": links}
 
 
 def guidance_name(call: ProviderCall) -> str:

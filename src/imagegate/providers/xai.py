@@ -1,7 +1,9 @@
 """xAI's Grok Imagine: one synchronous call, images as base64, the charge in the answer.
 
 Wire facts: docs.x.ai as of 2026-08-24, xai-sdk 1.21.0 and @ai-sdk/xai 5.0.12. Sizes are a ratio and a tier in small
-letters. Errors come with sentences for codes: a bad key is a 400, an empty account a 403 or a 429.
+letters. Edits are JSON too, with the pictures as data URLs, and are never asked for more than one image: only drawing
+from words is known to take `n`. Errors come with sentences for codes: a bad key is a 400, an empty account a 403 or a
+429.
 """
 
 import re
@@ -9,15 +11,18 @@ from decimal import Decimal
 from math import log
 from typing import Any
 
-from imagegate.domain import ProviderCall, ProviderResult, Size
+from imagegate.domain import InputImage, ProviderCall, ProviderResult, Size
 from imagegate.errors import ContentRejected
 from imagegate.outbound import Answer, Outbound
 from imagegate.pool import WorkPool
 from imagegate.providers import openai_likes as likes
 from imagegate.providers import openai_wire as wire
+from imagegate.providers.pictures import data_url, written
 
 NAME = "xai"
 RATIOS = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3", "2:1", "1:2", "19.5:9", "9:19.5", "20:9", "9:20")
+EDIT_RATIOS = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3", "2:1", "1:2")
+"""An edit takes no narrower ones."""
 SMALL_EDGE_PX = 1536
 """What is longer is drawn at 2k."""
 USD_PER_TICK = Decimal("1e-10")
@@ -36,10 +41,12 @@ SIGNS = {
 class XaiAdapter:
     def __init__(self, outbound: Outbound, pool: WorkPool) -> None:
         self._outbound = outbound
+        self._pool = pool
 
     async def generate(self, call: ProviderCall) -> ProviderResult:
-        url = f"{call.base_url}/images/generations"
-        answer = await wire.create(self._outbound, call, url, write_body(call), provider=NAME)
+        url = f"{call.base_url}/images/{'edits' if call.images else 'generations'}"
+        body = await written(self._pool, write_body, call)
+        answer = await wire.create(self._outbound, call, url, body, provider=NAME)
         return read_answer(answer, call)
 
 
@@ -48,8 +55,8 @@ def write_body(call: ProviderCall) -> dict[str, Any]:
     body = {
         "model": call.upstream_model,
         "prompt": call.prompt,
-        "n": call.n,
-        "aspect_ratio": call.aspect or nearest_ratio(call.size),
+        **(pictures_of(call) if call.images else {"n": call.n}),
+        "aspect_ratio": ratio_of(call),
         "resolution": (call.tier or nearest_tier(call.size)).lower(),
         "response_format": "b64_json",
     }
@@ -60,9 +67,29 @@ def write_body(call: ProviderCall) -> dict[str, Any]:
     return body
 
 
-def nearest_ratio(size: Size) -> str:
-    shape = size.width_px / size.height_px
-    return min(RATIOS, key=lambda ratio: abs(log(shape_of(ratio) / shape)))
+def pictures_of(call: ProviderCall) -> dict[str, Any]:
+    """One picture is `image`, several are `images`: a request has one of them."""
+    linked = [as_link(image) for image in call.images]
+    return {"images": linked} if len(linked) > 1 else {"image": linked[0]}
+
+
+def as_link(image: InputImage) -> dict[str, str]:
+    return {"type": "image_url", "url": data_url(image)}
+
+
+def ratio_of(call: ProviderCall) -> str:
+    if not call.images:
+        return call.aspect or nearest_ratio(shape_of_size(call.size), RATIOS)
+    shape = shape_of(call.aspect) if call.aspect else shape_of_size(call.size)
+    return nearest_ratio(shape, EDIT_RATIOS)
+
+
+def nearest_ratio(shape: float, ratios: tuple[str, ...]) -> str:
+    return min(ratios, key=lambda ratio: abs(log(shape_of(ratio) / shape)))
+
+
+def shape_of_size(size: Size) -> float:
+    return size.width_px / size.height_px
 
 
 def shape_of(ratio: str) -> float:
@@ -86,7 +113,7 @@ def read_answer(answer: Answer, call: ProviderCall) -> ProviderResult:
     body = wire.parse_json(answer)
     complaint = read_complaint(body, answer)
     if complaint and complaint.code == likes.BAD_KEY and answer.status == 400:
-        raise wire.refused(NAME, answer, "refused our key")
+        raise wire.refused(NAME, answer, "refused our key", bad_key=True)
     if answer.status != 200:
         raise wire.failure(NAME, answer, complaint)
     entries = wire.read_entries(NAME, answer, body, complaint)

@@ -1,7 +1,9 @@
 """The sandbox: draws pictures itself, costs nothing, and fails on request. Needs no network and no key."""
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from imagegate.domain import ProviderCall, ProviderImage, ProviderResult
 from imagegate.errors import (
@@ -13,6 +15,7 @@ from imagegate.errors import (
     RefusedUnbilled,
 )
 from imagegate.pool import WorkPool
+from imagegate.providers.sandbox.looks import Look
 from imagegate.providers.sandbox.painting import MAX_EDGE_PX, Drawing, draw
 from imagegate.providers.sandbox.script import NAME, Script, failure_for, read_script
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from imagegate.outbound import Outbound
 
 FORMATS = ("png", "jpeg", "webp")
+ADDED = ("at sunrise", "at sunset", "at dusk", "under the stars", "in the fog", "in golden light", "at noon")
+"""What an enhanced prompt says besides."""
 GARBAGE = b"The sandbox was asked for bytes that are no image.\n"
 
 __all__ = ["NAME", "SandboxAdapter"]
@@ -33,6 +38,8 @@ class SandboxAdapter:
 
     async def generate(self, call: ProviderCall) -> ProviderResult:
         script = read_script(call.prompt)
+        if call.fields.get("prompt_enhancement"):
+            script = replace(script, prompt=enhanced(script.prompt))
         drawings = write_drawings(call, script)
         if script.slow_s:
             await asyncio.sleep(min(script.slow_s, call.deadline_s))
@@ -43,29 +50,47 @@ class SandboxAdapter:
             pictures = await asyncio.gather(*(self._pool.run(draw, drawing) for drawing in drawings))
         except Overloaded:
             raise RefusedUnbilled(NAME, "has too many pictures to draw", busy=True) from None
-        return ProviderResult(images=tuple(ProviderImage(data=picture) for picture in pictures))
+        except (OSError, ValueError):
+            raise ProviderRejected(
+                NAME, "cannot read one of the pictures to work from", param="image"
+            ) from None
+        revised = script.prompt if call.fields.get("prompt_enhancement") else None
+        return ProviderResult(
+            images=tuple(ProviderImage(data=picture, revised_prompt=revised) for picture in pictures)
+        )
+
+
+def enhanced(prompt: str) -> str:
+    """The prompt with an hour or a weather added, always the same for the same prompt."""
+    return f"{prompt}, {ADDED[crc32(prompt.encode('utf-8', 'surrogatepass')) % len(ADDED)]}"
 
 
 def write_drawings(call: ProviderCall, script: Script) -> list[Drawing]:
     """Our call in the painter's words. Raises ProviderRejected."""
-    if (
-        not 1
-        <= min(call.size.width_px, call.size.height_px)
-        <= max(call.size.width_px, call.size.height_px)
-        <= MAX_EDGE_PX
-    ):
+    edges = (call.size.width_px, call.size.height_px)
+    if not 1 <= min(edges) <= max(edges) <= MAX_EDGE_PX:
         raise ProviderRejected(NAME, f"draws edges of 1 to {MAX_EDGE_PX} px only", param="size")
     form = call.format or "png"
     if form not in FORMATS:
         raise ProviderRejected(NAME, f"makes {', '.join(FORMATS)} only", param="output_format")
-    compression = call.fields.get("output_compression")
-    quality = 90 if compression is None else max(0, min(100, int(compression)))
-    transparent = call.fields.get("background") == "transparent"
+    said = call.fields
+    compression = said.get("output_compression")
+    first = Drawing(
+        script.prompt,
+        0,
+        call.size,
+        said.get("seed"),
+        form,
+        quality=90 if compression is None else max(0, min(100, int(compression))),
+        transparent=said.get("background") == "transparent",
+        unwanted=said.get("negative_prompt") or "",
+        thought=said.get("thinking"),
+        look=Look(said.get("style"), said.get("guidance"), said.get("steps")),
+        pictures=tuple(image.data for image in call.images if image.data),
+        mask=call.mask.data if call.mask else None,
+    )
     count = call.n if script.partial is None else min(script.partial, call.n)
-    return [
-        Drawing(script.prompt, i, call.size, call.fields.get("seed"), form, quality, transparent)
-        for i in range(count)
-    ]
+    return [replace(first, index=i) for i in range(count)]
 
 
 async def play(script: Script, deadline_s: float) -> None:

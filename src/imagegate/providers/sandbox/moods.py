@@ -148,22 +148,34 @@ class Theme:
     motifs: frozenset[str]
 
 
-def read_theme(prompt: str, rng: Random) -> Theme:
-    """What the words say; what they leave open, the dice decide."""
-    words = set(re.findall(r"[a-z]+", prompt.lower()))
-    words |= {word[:-1] for word in words if word.endswith("s")}
+def read_theme(prompt: str, rng: Random, unwanted: str = "") -> Theme:
+    """What the words say; what they leave open, the dice decide. unwanted: words for what must not be there."""
+    shunned = words_of(unwanted)
+    words = words_of(prompt) - shunned
     scene_draw, mood_draw = rng.random(), rng.random()
-    scenes = named(SCENE_WORDS, words)[:1] or list(SCENE_WORDS)
+    scenes = named(SCENE_WORDS, words)[:1] or without(list(SCENE_WORDS), named(SCENE_WORDS, shunned))
     scene = scenes[int(scene_draw * len(scenes))]
     colours = sorted(words & COLOUR_WORDS.keys())
     told = DEEP if scene == "space" else named(MOOD_WORDS, words)
     moods = told or [
         m.name for m in MOODS.values() if not (m.dark and colours)
     ]  # no colour shows in the dark
+    moods = without(moods, named(MOOD_WORDS, shunned))
     mood = MOODS[moods[int(mood_draw * len(moods))]]
     for colour in colours:
         mood = tinted(mood, COLOUR_WORDS[colour])
-    return Theme(scene, mood, frozenset(named(MOTIFS, words)))
+    return Theme(scene, mood, frozenset(named(MOTIFS, words)) - frozenset(named(MOTIFS, shunned)))
+
+
+def words_of(text: str) -> set[str]:
+    """Small letters only, a plural also as a singular."""
+    words = set(re.findall(r"[a-z]+", text.lower()))
+    return words | {word[:-1] for word in words if word.endswith("s")}
+
+
+def without(names: list[str], shunned: list[str]) -> list[str]:
+    """The names that are not shunned; all of them where none would be left."""
+    return [name for name in names if name not in shunned] or names
 
 
 def named(vocabulary: dict[str, str], words: set[str]) -> list[str]:

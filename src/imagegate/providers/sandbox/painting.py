@@ -12,6 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from imagegate.domain import Size
 from imagegate.providers.sandbox.canvas import Canvas, oval, stencil
+from imagegate.providers.sandbox.editing import rework
+from imagegate.providers.sandbox.looks import PLAIN, Look, develop
 from imagegate.providers.sandbox.moods import read_theme
 from imagegate.providers.sandbox.scenes import paint_scene
 
@@ -22,7 +24,11 @@ WORKING_PX = 1_850_000
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What to draw. `index`: its place among the n of its call. `quality`: 0 to 100, for JPEG and WebP."""
+    """What to draw. `index`: its place among the n of its call. `quality`: 0 to 100, for JPEG and WebP.
+
+    thought: how hard the drawer thinks, which changes what it draws. pictures: the bytes of those to work from.
+    mask: a PNG, transparent where the first of them is to be redrawn.
+    """
 
     prompt: str
     index: int
@@ -31,21 +37,32 @@ class Drawing:
     format: str = "png"
     quality: int = 90
     transparent: bool = False
+    unwanted: str = ""
+    thought: str | None = None
+    look: Look = PLAIN
+    pictures: tuple[bytes, ...] = ()
+    mask: bytes | None = None
 
 
 def draw(drawing: Drawing) -> bytes:
-    """Paint and encode. Takes tens of milliseconds of a core at 1024x1024: not for the event loop."""
-    picture = paint(drawing)
+    """Paint and encode. Takes tens of milliseconds of a core at 1024x1024: not for the event loop.
+
+    Raises OSError or ValueError where one of the pictures to work from cannot be read.
+    """
+    picture = develop(paint(drawing), drawing.look)
+    if drawing.pictures:
+        picture = rework(picture, drawing.pictures, drawing.mask)
     if drawing.transparent and drawing.format in ("png", "webp"):
         picture.putalpha(vignette(picture.size))
-    write_caption(picture, drawing.prompt)
+    if drawing.mask is None:  # what a mask keeps is kept to the pixel
+        write_caption(picture, drawing.prompt)
     return encode(picture, drawing)
 
 
 def paint(drawing: Drawing) -> Image.Image:
     width, height = drawing.size.width_px, drawing.size.height_px
     rng = dice(drawing)
-    theme = read_theme(drawing.prompt, rng)
+    theme = read_theme(drawing.prompt, rng, drawing.unwanted)
     canvas = Canvas(Image.new("RGB", working_size(width, height)), rng)
     paint_scene(canvas, theme)
     if canvas.image.size == (width, height):
@@ -54,8 +71,10 @@ def paint(drawing: Drawing) -> Image.Image:
 
 
 def dice(drawing: Drawing) -> Random:
-    name = f"{drawing.seed}\x00{drawing.index}\x00{drawing.prompt}".encode("utf-8", "surrogatepass")
-    return Random(sha256(name).digest())  # noqa: S311 - it decides where trees stand, nothing secret
+    name = f"{drawing.seed}\x00{drawing.index}\x00{drawing.prompt}"
+    if drawing.thought is not None:
+        name = f"{name}\x00{drawing.thought}"
+    return Random(sha256(name.encode("utf-8", "surrogatepass")).digest())  # noqa: S311 - where trees stand is no secret
 
 
 def working_size(width: int, height: int) -> tuple[int, int]:
