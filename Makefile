@@ -4,7 +4,7 @@ VENV := $(if $(wildcard .venv/bin/python),.venv/bin/)
 PYTHON := $(if $(VENV),.venv/bin/python,python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test static format lint types imports check long bench migrate fmt lock
+.PHONY: help setup dev test static format lint types imports check long bench docs migrate fmt lock
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ long: ## Run the tests that are too long for every run
 
 bench: ## Measure the gateway beside direct calls; about four minutes
 	$(PYTHON) -m benchmarks.run
+
+docs: ## Write the generated pages anew: docs/providers/parameters.md
+	$(PYTHON) -m imagegate models parameters --all > docs/providers/parameters.md
 
 migrate: ## Bring the database's schema up to date
 	$(PYTHON) -m imagegate db upgrade

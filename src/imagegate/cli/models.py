@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from imagegate.cli import models_parameters, models_preferences
 from imagegate.cli.desk import Desk, run
 from imagegate.cli.options import Json, Reason, actor
 
@@ -31,7 +32,7 @@ class Listing(TyperGroup):
 app = typer.Typer(
     name="models",
     cls=Listing,
-    help="Models: list them; disable, enable, redirect them, give them aliases.",
+    help="Models: list them; disable, enable, redirect them, give them aliases; say which are preferred.",
     epilog="Without a verb: imagegate models [NAME] lists them all, or one by any of its names.",
 )
 
@@ -49,13 +50,11 @@ def list_(
 
     async def work(desk: Desk) -> None:
         from imagegate.admin.models import model_json
-        from imagegate.registry import credentials_for
 
         async with desk.registry() as registry:
             catalogue = registry.catalogue
             found = [catalogue.find(name).model] if name else list(catalogue.models.values())
-            configured = credentials_for(catalogue, registry.settings)
-            listed = [model_json(catalogue, registry.prices, configured, model) for model in found]
+            listed = [model_json(catalogue, registry.prices, registry.credentials, model) for model in found]
         columns = ("model", "available", "providers", "sizes", "tokens an image", "")
         desk.answer_table({"models": listed}, columns, [row_of(model) for model in listed], "")
 
@@ -131,17 +130,21 @@ def rules(json: Json = False) -> None:
     run(work, json=json)
 
 
+app.command()(models_preferences.prefer)
+app.command()(models_preferences.unprefer)
+app.command()(models_preferences.preferences)
+app.command()(models_parameters.parameters)
+
+
 def change(changing: Changing, reason: str, json: bool) -> None:
     async def work(desk: Desk) -> None:
         from imagegate.admin.models import model_json
         from imagegate.identity.audit import Actor
-        from imagegate.registry import credentials_for
 
         async with desk.registry() as registry:
             async with registry.engine.begin() as tx:
                 catalogue, model = await changing(tx, registry.catalogue, Actor(actor(), reason))
-            configured = credentials_for(catalogue, registry.settings)
-            shown = model_json(catalogue, registry.prices, configured, model)
+            shown = model_json(catalogue, registry.prices, registry.credentials, model)
         desk.answer(shown, f"{told(shown)}. Running gateways take it up within a second.")
 
     run(work, json=json)

@@ -101,7 +101,10 @@ class Polled(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call to one provider, as it ended. `outcome` is an outcome class; epoch None: the one that is running."""
+    """One call to one provider, as it ended. `outcome` is an outcome class; epoch None: the one that is running.
+
+    credential_id: which of our keys it was made with, `env:1` or `pvk_…`.
+    """
 
     seq: int
     provider: str
@@ -117,6 +120,7 @@ class Attempt:
     epoch: int | None = None
     upstream_url: str | None = None
     slot: int = 0
+    credential_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,8 @@ class Generation:
     error_message: str | None = None
     error_status: int | None = None
     replayed: bool = False
+    moderation: Mapping[str, Any] | None = None
+    """What moderators said, as it is recorded; None when nobody was asked."""
 
     @property
     def public_id(self) -> str:

@@ -50,6 +50,12 @@ class Offering:
     """Every answer counts the provider's own tokens, as `count_usage` reads them."""
     sells_as: frozenset[str] = frozenset()
     """Providers whose name forces this offering; a sandbox standing in for others carries theirs too."""
+    rank: int | None = None
+    """Among the offerings of its model, for the policy `best`; 1 is the best."""
+    weight: int | None = None
+    """Its share among them, for the policy `balanced`; None counts as 1."""
+    fallback_on_ambiguous: bool = False
+    """Another may be asked though this one may have made and billed the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +71,15 @@ class Model:
     qualities: tuple[str, ...] = ()
     default_size: Size = SQUARE
     default_quality: str | None = None
+    quality_tiers: Mapping[str, str] = field(default_factory=dict)
+    """Of a model without qualities: the resolution that each word stands for, such as high → 2K."""
     max_prompt_chars: int | None = None
     operations: tuple[str, ...] = ("generate",)
     shutdown_date: str | None = None
     successor: str | None = None
+    rank: int | None = None
+    """Among models, where a request leaves the choice to the gateway; 1 is the best."""
+    weight: int | None = None
 
     @property
     def name(self) -> str:
@@ -88,10 +99,19 @@ class UsageRates:
 
 
 @dataclass(frozen=True, slots=True)
+class Inputs:
+    """Pictures handed in, as prices count them. megapixels: begun ones of 1,048,576 px, of each picture by itself."""
+
+    images: int = 0
+    megapixels: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
     """A price for one request: the pinned version and the exact tokens of one image.
 
     rates: only where the price goes by usage (unit `token`); `image_tokens` is then the most one image can cost.
+    input_tokens: for all pictures handed in together, owed once with the first image that is delivered.
     """
 
     model: str
@@ -102,6 +122,8 @@ class Quote:
     quality: str | None
     unit: str = "image"
     rates: UsageRates | None = None
+    input_tokens: int = 0
+    inputs: Inputs = Inputs()
 
     @property
     def hold_tokens(self) -> int:
@@ -110,7 +132,8 @@ class Quote:
 
     def tokens_for(self, images: int) -> int:
         """Tokens for `images` delivered images, rounded up once per generation, never per image."""
-        return -(-self.image_tokens.numerator * images // self.image_tokens.denominator)
+        drawn = -(-self.image_tokens.numerator * images // self.image_tokens.denominator)
+        return drawn + self.input_tokens if images else 0
 
     def tokens_for_usage(self, usage: Mapping[str, Any] | None, images: int) -> int:
         """Tokens for what the provider counted, rounded up once per generation. They may exceed the hold.
@@ -160,6 +183,8 @@ class Fit:
     """A request in one offering's reach: what the provider is asked for, and what we make of it afterwards.
 
     aspect (`16:9`) and tier (`2K`): for providers that take these; `size` is then what is expected of them.
+    max_n: images that one call may ask for. upstream_model: instead of the offering's. mask: the colours in which this
+    provider wants it: `alpha`, `white` or `black`.
     """
 
     size: Size
@@ -170,6 +195,9 @@ class Fit:
     format: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
     receipts: tuple[ParameterReceipt, ...] = ()
+    max_n: int = 1
+    upstream_model: str | None = None
+    mask: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from imagegate import failpoints
 from imagegate.domain import Asked, Generation, GenerationRequest, Plan, Principal, Reservation
 from imagegate.errors import CallerError, GenerationPending, ImagegateError, Interrupted
-from imagegate.generation import admission, planning, recall, records
+from imagegate.generation import admission, auto, inputs, planning, quotes, recall, records
 from imagegate.generation.admission import Admission
 from imagegate.generation.execution import execute
 from imagegate.generation.listening import Listening
@@ -54,6 +54,7 @@ async def generate(
 
     Raises what `errors` draws.
     """
+    request = await inputs.summed(services.pool, request)
     said = records.request_json(request)
     fingerprint = recall.fingerprint_of(principal, asked, said)
     known = await recall.find(services, principal, asked, fingerprint)
@@ -62,10 +63,12 @@ async def generate(
         plan = estimate(services, principal, request)
         entered = await admission.enter(services, principal, request, plan)
         listener.admitted(entered.taken)
+        if entered.request.images:
+            plan = await _measured(services, principal, entered)
         failpoints.reach(services.settings, "after_admission")
         deadline = asyncio.get_running_loop().time() + services.settings.deadline_s
         places = (said, fingerprint, plan, entered, deadline, new_id())
-        work = Work(principal, request, asked, listener, *places)
+        work = Work(principal, entered.request, asked, listener, *places)
         made = await _listen(services, work, services.supervisor.start(_run(services, work)))
         if isinstance(made, Generation):
             return made
@@ -75,14 +78,25 @@ async def generate(
     return await recall.retell(services, principal, asked, known)
 
 
+async def _measured(services: Services, principal: Principal, entered: Admission) -> Plan:
+    """The plan anew, now that the pictures are measured. What was taken goes back when there is none."""
+    try:
+        return estimate(services, principal, entered.request)
+    except BaseException:
+        await admission.leave(services, entered, images_back=True)
+        raise
+
+
 def estimate(services: Services, principal: Principal, request: GenerationRequest) -> Plan:
     """A plan that stops there: nothing held, nobody asked."""
+    if (policy := auto.policy_among_models(services, principal, request)) is not None:
+        return auto.plan_by(services, principal, request, policy)
     return planning.plan(
         request,
         principal.env,
         catalogue=services.catalogue,
         prices=services.prices,
-        credentials=services.credentials,
+        credentials=services.credentials.current,
         default_model=services.settings.default_model,
     )
 
@@ -192,26 +206,37 @@ async def reserve(services: Services, work: Work) -> Reservation | Existing:
         retry=asked.retry,
         team=who.team,
         app=who.app,
-        row=records.open_row(services, who, work.said, work.plan),
+        row=records.open_row(services, who, work.said, work.plan, work.admission.verdict),
     )
     failpoints.reach(services.settings, "before_open")
     outcome = await services.journal.open(wanted)
     if isinstance(outcome, Existing):
         return outcome
+    if work.admission.verdict is not None:
+        work.run.verdicts.append(work.admission.verdict)
+        work.run.verdicts_kept = 0 if isinstance(outcome, Reopened) else 1
     generation_id, epoch = work.generation_id, 1
     if isinstance(outcome, Reopened):
         generation_id, epoch = outcome.generation_id, outcome.epoch
-        pinned = records.quote_from(work.plan.model.id, from_json(outcome.quote))
-        work.plan = replace(work.plan, quote=pinned)
+        work.plan = pinned(services, work, from_json(outcome.quote))
     hold_tokens = work.plan.quote.hold_tokens
     return Reservation(generation_id, epoch, who, hold_tokens, work.deadline, work.said)
+
+
+def pinned(services: Services, work: Work, stored: Mapping[str, Any]) -> Plan:
+    """The plan at the price, and for the model, that the generation was opened with."""
+    quote = quotes.quote_from(work.plan.model.id, stored)
+    plan = work.plan
+    if quote.model != plan.model.id:
+        plan = estimate(services, work.principal, replace(work.request, model=quote.model))
+    return replace(plan, quote=quote)
 
 
 async def fulfil(services: Services, work: Work, reservation: Reservation) -> Generation:
     """Ask, deliver and settle. A cancelled task writes nothing; every other failure voids the hold."""
     run = work.run
     try:
-        await execute(services, reservation, work.plan, work.request.prompt, run)
+        await execute(services, reservation, work.plan, work.request, run)
         if not run.images:
             raise run.failure(public_id("gen", reservation.generation_id))
     except Exception as raised:

@@ -5,9 +5,12 @@ from weakref import WeakKeyDictionary
 
 from imagegate.catalogue.catalogue import Catalogue, Match
 from imagegate.catalogue.prices import PriceBook
-from imagegate.domain import Candidate, Credential, GenerationRequest, Model, Offering, Plan, Size
+from imagegate.catalogue.terms import count_inputs
+from imagegate.domain import Candidate, Credential, Fit, GenerationRequest, Model, Offering, Plan, Size
 from imagegate.errors import InvalidRequest, NoProvider
-from imagegate.generation import fitting
+from imagegate.generation import fitting, sizing
+
+DEFAULT = (None, "auto", "auto:catalogue")
 
 
 def plan(
@@ -20,7 +23,8 @@ def plan(
     default_model: str,
 ) -> Plan:
     """Raises UnknownModel, InvalidRequest, Unpriced, NoProvider. Nothing is asked of anybody."""
-    match = catalogue.find_served(request.model or default_model)
+    named = default_model if request.model in DEFAULT else request.model
+    match = catalogue.find_served(named or default_model)
     return plan_for(match, request, env, catalogue=catalogue, prices=prices, credentials=credentials)
 
 
@@ -35,49 +39,72 @@ def plan_for(
 ) -> Plan:
     """The plan of a model that is known, whatever the rules say of it. Raises as `plan` does."""
     model = match.model
-    size = request.size or model.default_size
+    size = sizing.asked_size(request, model, fitting.tier_of(model, request))
     check(request, model, size)
     wish = wish_of(request, env, match.forced_provider, model.id)
-    plans = plans_at(prices)
+    plans = plans_at(prices, credentials)
     if wish in plans:
         return plans[wish]
     quality = fitting.resolve_quality(model, request.quality)
-    quote = prices.find(model, catalogue).quote(model=model.id, size=size, quality=quality, n=request.n)
+    inputs = count_inputs([image.size for image in request.images])
+    price = prices.find(model, catalogue)
+    quote = price.quote(model=model.id, size=size, quality=quality, n=request.n, inputs=inputs)
     offerings = [
         offering
         for offering in catalogue.shelf(env).get(model.id, ())
         if match.forced_provider is None or match.forced_provider in offering.sells_as
     ]
-    fitted = [
-        (o, fitting.fit(request, model, o, size, quality)) for o in offerings if o.provider in credentials
-    ]
-    if not fitted:
+    reachable = [offering for offering in offerings if offering.provider in credentials]
+    if not reachable:
         raise NoProvider(_nobody(model, offerings))
+    fitted = fit_each(request, model, reachable, size, quality)
     made = Plan(model, quote, tuple(Candidate(o, credentials[o.provider], fit) for o, fit in fitted))
     if wish is not None:
         plans[wish] = made
     return made
 
 
+def fit_each(
+    request: GenerationRequest, model: Model, offerings: list[Offering], size: Size, quality: str | None
+) -> list[tuple[Offering, Fit]]:
+    """Those that can serve the request. Raises InvalidRequest when none can: why the first cannot."""
+    if (unthinkable := fitting.lack_of_thinking(request, offerings)) is not None:
+        raise unthinkable
+    fitted, lacking = [], []
+    for offering in offerings:
+        try:
+            if (lack := fitting.lack(request, offering)) is not None:
+                raise lack
+            fitted.append((offering, fitting.fit(request, model, offering, size, quality)))
+        except InvalidRequest as error:
+            lacking.append(error)
+    if not fitted:
+        raise lacking[0]
+    return fitted
+
+
 Wish = tuple[object, ...]
 MOST_PLANS = 4096
-_PLANS: "WeakKeyDictionary[PriceBook, tuple[object, dict[Wish | None, Plan]]]" = WeakKeyDictionary()
+_PLANS: "WeakKeyDictionary[PriceBook, tuple[object, object, dict[Wish | None, Plan]]]" = WeakKeyDictionary()
 
 
-def plans_at(prices: PriceBook) -> "dict[Wish | None, Plan]":
-    """Plans made at the prices in force. Most requests differ in their prompt alone, which no plan looks at.
+def plans_at(prices: PriceBook, credentials: Mapping[str, Credential]) -> "dict[Wish | None, Plan]":
+    """Plans made at the prices in force and with these credentials, which are replaced and never changed.
 
+    Most requests differ in their prompt alone, which no plan looks at.
     Plans are known by the model that the rules led to just now, so a change of rules cannot find an old one.
     """
     known = _PLANS.get(prices)
-    if known is None or known[0] is not prices.current or len(known[1]) >= MOST_PLANS:
-        known = _PLANS[prices] = (prices.current, {})
-    return known[1]
+    at = (prices.current, credentials)
+    if known is None or known[0] is not at[0] or known[1] is not at[1] or len(known[2]) >= MOST_PLANS:
+        known = _PLANS[prices] = (*at, {})
+    return known[2]
 
 
 def wish_of(request: GenerationRequest, env: str, provider: str | None, model: str) -> Wish | None:
     """All that a plan depends on; None for a request with fields of its own, which is planned anew."""
-    if request.extras or request.user is not None or request.seed is not None:
+    own = (request.user, request.seed, request.negative_prompt)
+    if request.extras or request.images or request.mask or any(value is not None for value in own):
         return None
     return (
         env,
@@ -85,7 +112,14 @@ def wish_of(request: GenerationRequest, env: str, provider: str | None, model: s
         model,
         request.n,
         request.size,
+        request.aspect,
+        request.resolution,
+        request.size_policy,
         request.quality,
+        request.steps,
+        request.guidance,
+        request.thinking,
+        request.prompt_enhancement,
         request.style,
         request.response_format,
         request.output_format,
@@ -112,4 +146,7 @@ def _nobody(model: Model, offerings: list[Offering]) -> str:
     if not names:
         return f"No provider of {model.id} can be reached through this gateway yet. Nothing was held."
     keys = " or ".join(f"IMAGEGATE_{name.upper()}_API_KEY" for name in names)
-    return f"{model.id} needs a provider that is not configured here: the operator sets {keys}. Nothing was held."
+    return (
+        f"{model.id} needs a provider that is not configured or not enabled here: the operator sets {keys}, or looks "
+        "at `imagegate providers list`. Nothing was held."
+    )

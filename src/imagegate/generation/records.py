@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
-from fractions import Fraction
 from hashlib import sha256
 from typing import Any
 
@@ -20,30 +19,39 @@ from imagegate.domain import (
     ParameterReceipt,
     Plan,
     Principal,
-    Quote,
     Reservation,
     Size,
-    UsageRates,
 )
 from imagegate.errors import ImagegateError, NotFound
+from imagegate.generation import quotes
+from imagegate.generation.moderating import recorded
 from imagegate.generation.progress import Execution
 from imagegate.generation.purge import check_kept
 from imagegate.ids import made_at, parse_public_id
 from imagegate.journal.tables import attempts, generations, images
+from imagegate.moderation.verdicts import Verdict
 from imagegate.services import Services
 
 REQUEST_FIELDS = tuple(f.name for f in fields(GenerationRequest))
 STATUS = {"queued": "queued", "running": "in_progress", "in_doubt": "in_progress", "captured": "completed"}
 
 
-def open_row(services: Services, principal: Principal, said: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+def open_row(
+    services: Services,
+    principal: Principal,
+    said: Mapping[str, Any],
+    plan: Plan,
+    verdict: Verdict | None = None,
+) -> dict[str, Any]:
+    judged = {"moderation": recorded([verdict])} if verdict is not None else {}
     return {
+        **judged,
         "app_id": principal.app,
         "worker_id": services.journal.worker_id,
         "ttl_s": services.settings.deadline_s,
         "model": plan.model.id,
         "price_version": plan.quote.price_version,
-        "quote": quote_json(plan),
+        "quote": quotes.quote_json(plan),
         "request": said,
     }
 
@@ -62,38 +70,8 @@ def input_json(image: InputImage) -> dict[str, Any]:
     """A picture by its URL or by the checksum of its bytes, which are not kept here."""
     if image.data is None:
         return {"url": image.url}
-    return {"sha256": sha256(image.data).hexdigest(), "bytes": len(image.data)}
-
-
-def quote_json(plan: Plan) -> dict[str, Any]:
-    quote = plan.quote
-    return {
-        "unit": quote.unit,
-        "image_tokens": str(quote.image_tokens),
-        "n": quote.n,
-        "size": str(quote.size),
-        "quality": quote.quality,
-        "price_version": quote.price_version,
-        **({"rates": [quote.rates.text_in, quote.rates.image_in, quote.rates.output]} if quote.rates else {}),
-    }
-
-
-def quote_from(model: str, stored: Mapping[str, Any]) -> Quote:
-    """The quote that a generation was opened with: its price is pinned."""
-    size = Size.parse(stored["size"])
-    if size is None:
-        raise ValueError(f"{stored['size']!r} is no size")
-    rates = stored.get("rates")
-    return Quote(
-        model=model,
-        price_version=stored["price_version"],
-        image_tokens=Fraction(stored["image_tokens"]),
-        n=stored["n"],
-        size=size,
-        quality=stored["quality"],
-        unit=stored["unit"],
-        rates=UsageRates(*rates) if rates else None,
-    )
+    known = image.sha256 or sha256(image.data).digest()
+    return {"sha256": known.hex(), "bytes": len(image.data)}
 
 
 def request_from(said: Mapping[str, Any]) -> GenerationRequest:
@@ -108,6 +86,8 @@ def request_from(said: Mapping[str, Any]) -> GenerationRequest:
 def captured_row(plan: Plan, run: Execution) -> dict[str, Any]:
     quote = plan.quote
     billed = {"unit": quote.unit, "size": str(quote.size), "quality": quote.quality, "count": len(run.images)}
+    if quote.inputs.images:
+        billed |= {"input_images": quote.inputs.images, "input_megapixels": quote.inputs.megapixels}
     result = {
         "usage": run.usage or None,
         "parameters": receipts_json(served(plan, run).fit.receipts),
@@ -162,6 +142,7 @@ def attempt_rows(made: Iterable[Attempt]) -> list[dict[str, Any]]:
             "images": attempt.images,
             "detail": attempt.detail,
             "slot": attempt.slot,
+            "credential_id": attempt.credential_id,
             "upstream_id": attempt.upstream_id,
             "upstream_url": attempt.upstream_url,
             "cost_usd": attempt.cost_usd,
@@ -189,13 +170,14 @@ def completed(
         completed_at=datetime.now(UTC),
         model=plan.model.id,
         request=reservation.said,
-        quote=quote_json(plan),
+        quote=quotes.quote_json(plan),
         images=tuple(run.images),
         attempts=tuple(run.attempts),
         charged_tokens=charged,
         balance_tokens=balance,
         usage=run.usage or None,
         receipts=served(plan, run).fit.receipts,
+        moderation=recorded(run.verdicts),
     )
 
 
@@ -239,6 +221,7 @@ def from_rows(row: Any, stored: Sequence[Any], tried: Sequence[Any]) -> Generati
         error_code=row.answer_code,
         error_message=row.answer_message,
         error_status=row.answer_status,
+        moderation=row.moderation,
     )
 
 
@@ -271,4 +254,5 @@ def attempt_from(row: Any) -> Attempt:
         row.epoch,
         row.upstream_url,
         row.slot,
+        row.credential_id,
     )

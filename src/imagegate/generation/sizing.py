@@ -6,13 +6,16 @@ size that goes with a ratio here is what is expected of it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, floor, log, sqrt
 from typing import Any
 
-from imagegate.domain import Size, SizeRule
+from imagegate.domain import GenerationRequest, Model, Size, SizeRule
 
 STEP_PX = 16
 USUAL_AREA_PX = 1024 * 1024
+SAME_SHAPE = 0.03
+"""Of logarithms of ratios: rounding to 16 pixels is no other shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +26,41 @@ class Native:
     aspect: str | None = None
     tier: str | None = None
 
+    def is_shaped(self, size: Size) -> bool:
+        return (
+            shape_distance(shape_of(self.aspect) if self.aspect else ratio(self.size), ratio(size))
+            <= SAME_SHAPE
+        )
+
+    def is_as_large(self, size: Size) -> bool:
+        """Within a fifth: tiers are names of sizes, and providers round them in their own ways."""
+        return 0.8 <= self.size.area_px / size.area_px <= 1.25
+
     @property
     def told(self) -> str:
         return " ".join(part for part in (self.tier, self.aspect) if part) or str(self.size)
 
 
+def asked_size(request: GenerationRequest, model: Model, tier: str | None) -> Size:
+    """The size that is priced and fitted: pixels as they were said, else from ratio and resolution, else the usual.
+
+    Of the sizes that a model lists, one of the asked shape goes before a reckoned one where no resolution is said.
+    """
+    if request.size is not None:
+        return request.size
+    resolution = request.resolution or tier
+    if request.aspect is None and resolution is None:
+        return model.default_size
+    shape = shape_of(request.aspect) if request.aspect else ratio(model.default_size)
+    area = area_of(resolution) if resolution else model.default_size.area_px
+    if resolution is None:
+        listed = [size for size in model.sizes if shape_distance(ratio(size), shape) <= SAME_SHAPE]
+        if listed:
+            return min(listed, key=lambda size: abs(size.area_px - area))
+    return sized(shape, area)
+
+
+@lru_cache(maxsize=8192)
 def native_for(rule: SizeRule, wanted: Size) -> Native:
     """The nearest that the offering draws."""
     if rule.kind == "list_or_aspect" and wanted in rule.sizes:
@@ -50,6 +83,7 @@ def nearest_aspect(rule: SizeRule, wanted: Size) -> Native:
     return Native(sized(shape_of(aspect), area_of(tier) if tier else USUAL_AREA_PX), aspect, tier)
 
 
+@lru_cache(maxsize=1024)
 def shape_of(aspect: str) -> float:
     """`16:9` → 1.78; a side may be a fraction: `9:19.5`."""
     width, _, height = aspect.partition(":")
@@ -63,9 +97,12 @@ def area_of(tier: str) -> int:
 
 
 def sized(shape: float, area_px: int) -> Size:
-    """A size of this shape and about this area, in steps of 16 pixels."""
-    width, height = sqrt(area_px * shape), sqrt(area_px / shape)
-    return Size(*(max(round(edge / STEP_PX), 1) * STEP_PX for edge in (width, height)))
+    """A size of this shape and about this area, never a larger one, in steps of 16 pixels."""
+    edges = (sqrt(area_px * shape), sqrt(area_px / shape))
+    width, height = (max(round(edge / STEP_PX), 1) * STEP_PX for edge in edges)
+    while width * height > area_px and max(width, height) > STEP_PX:
+        width, height = (width - STEP_PX, height) if width >= height else (width, height - STEP_PX)
+    return Size(width, height)
 
 
 def shape_distance(one: float, other: float) -> float:

@@ -1,0 +1,104 @@
+"""Which model serves a request that names none: `auto`, `auto:cheapest`, or no model at all.
+
+`auto` alone is the gateway's default model, unless the request or its key has a policy of its own. A policy chooses
+among the models that can serve the request: priced, not retired, at a provider that is configured.
+"""
+
+import random
+from collections.abc import Iterator
+
+from imagegate.catalogue.catalogue import Match
+from imagegate.domain import GenerationRequest, Plan, Principal
+from imagegate.errors import InvalidRequest, NoProvider, Unpriced
+from imagegate.generation import choosing, planning
+from imagegate.routing.policy import POLICIES, Choice, choose
+from imagegate.services import Services
+
+AUTO, LISTED = "auto", "catalogue"
+NOBODY = "imagegate"
+"""The creator of what is drawn for tests: no policy chooses it."""
+
+
+def policy_among_models(services: Services, principal: Principal, request: GenerationRequest) -> str | None:
+    """By which policy a model is to be chosen; None where the request names one, or means the default.
+
+    Raises InvalidRequest for a policy that does not exist.
+    """
+    name = request.model or AUTO
+    if name == AUTO:
+        own = request.routing or principal.routing
+        name = f"{AUTO}:{own}" if own else services.settings.default_model
+    word, _, policy = name.partition(":")
+    if word != AUTO or not policy:
+        return None
+    if policy not in POLICIES:
+        text = f"There is no routing policy of that name; there are {', '.join(POLICIES)}."
+        raise InvalidRequest(text, code="invalid_value", param="model")
+    return None if policy == LISTED else policy
+
+
+def plan_by(services: Services, principal: Principal, request: GenerationRequest, policy: str) -> Plan:
+    """The plan of the model that a policy chooses. Raises NoProvider where no model can serve the request."""
+    plans = plans_of(services, principal.env, request)
+    if not plans:
+        raise NoProvider(
+            "No model that this gateway can reach serves such a request. Name a model: GET /v1/models lists them. "
+            "Nothing was held."
+        )
+    turn = services.health.turn() if policy == "fastest" else 0
+    return plans[choose([seen(services, plan) for plan in plans], policy, draw=random.random, turn=turn)]
+
+
+Worked = tuple[object, object, int, tuple[Plan, ...]]
+MOST_WORKED = 256
+_WORKED: dict[planning.Wish, Worked] = {}
+"""Plans of all models by what was wished, with the prices, credentials and rules that they were made under."""
+
+
+def plans_of(services: Services, env: str, request: GenerationRequest) -> tuple[Plan, ...]:
+    """One plan for each model that can serve the request, in catalogue order."""
+    prices, credentials = services.prices.current, services.credentials.current
+    changes = services.catalogue.rules.changes
+    wish = planning.wish_of(request, env, None, AUTO)
+    known = _WORKED.get(wish) if wish is not None else None
+    if known and known[0] is prices and known[1] is credentials and known[2] == changes:
+        return known[3]
+    plans = tuple(possible(services, env, request))
+    if wish is not None:
+        if len(_WORKED) >= MOST_WORKED:
+            _WORKED.clear()
+        _WORKED[wish] = (prices, credentials, changes, plans)
+    return plans
+
+
+def possible(services: Services, env: str, request: GenerationRequest) -> Iterator[Plan]:
+    for model in services.catalogue.listed():
+        if model.successor or model.creator == NOBODY or services.catalogue.served(model) is not model:
+            continue
+        try:
+            yield planning.plan_for(
+                Match(model),
+                request,
+                env,
+                catalogue=services.catalogue,
+                prices=services.prices,
+                credentials=services.credentials.current,
+            )
+        except (InvalidRequest, NoProvider, Unpriced):
+            continue
+
+
+def seen(services: Services, plan: Plan) -> Choice:
+    """A model among models: its price, and the best of its offerings."""
+    offered = choosing.seen_each(services, plan)
+    preferred = services.catalogue.preferences.find(plan.model.id)
+    rank, weight = (preferred.rank, preferred.weight) if preferred else (None, None)
+    speeds = [choice.p50_s for choice in offered if choice.p50_s is not None]
+    return Choice(
+        cost=plan.quote.hold_tokens,
+        rank=plan.model.rank if rank is None else rank,
+        weight=plan.model.weight if weight is None else weight,
+        p50_s=min(speeds, default=None),
+        ignored=min(choice.ignored for choice in offered),
+        resting=all(choice.resting for choice in offered),
+    )
