@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from imagegate.catalogue.pricing import explain_conversion, quote, tokens_from_usd, usd_per_token, with_price
 from imagegate.catalogue.terms import PerToken, Terms
-from imagegate.domain import Quote, Size, UsageRates
+from imagegate.domain import Inputs, Quote, Size, UsageRates
 from imagegate.errors import InvalidRequest, OperatorError, Unpriced
 from imagegate.settings import Settings
 
@@ -34,7 +34,7 @@ def ask(
         size=size,
         quality=quality,
         n=n,
-        input_images=input_images,
+        inputs=Inputs(input_images, input_images),
     )
 
 

@@ -34,7 +34,7 @@ def test_what_is_exported_changes_nothing_when_it_is_imported(shell: Shell) -> N
 def test_a_file_is_shown_as_a_difference_and_published_only_with_yes(shell: Shell) -> None:
     shell.json("prices", "set", PRO, "--tokens", "40000", "--reason", "a start")
     before = priced(shell, PRO)
-    name = save(shell, "dearer.csv", f"{HEAD}flux-2-pro,image,,,50000\n")
+    name = save(shell, "dearer.csv", f"{HEAD}flux-2-pro,image,,,50000\nflux-2-pro,input_megapixel,,,15000\n")
 
     looked = shell.run("prices", "import", name, "--reason", "dearer")
 

@@ -52,6 +52,7 @@ def bill_json(generation: Any, price: Price | None, moved: Sequence[Any]) -> dic
         "quality": quote["quality"],
         "n": quote["n"],
         "image_tokens": str(image_tokens),
+        "input_tokens": quote.get("input_tokens", 0),
         "hold_tokens": generation.hold_tokens,
         "delivered_images": delivered,
         "charged_tokens": generation.charged_tokens,
@@ -72,17 +73,26 @@ def lines(
     generation: Any, image_tokens: Fraction, delivered: int, moved: Sequence[Any]
 ) -> list[tuple[str, Fraction | int]]:
     quote = generation.quote
+    inputs = quote.get("input_tokens", 0)
     quality = f", quality {quote['quality']}" if quote["quality"] else ""
     most = "at most, " if quote["unit"] == "token" else ""
     found: list[tuple[str, Fraction | int]] = [
         (f"{most}one image of {quote['size']}{quality}, priced by the {quote['unit']}", image_tokens),
         (f"asked for: {quote['n']} × {image_tokens}", quote["n"] * image_tokens),
-        (f"held{rounding(quote['n'] * image_tokens, generation.hold_tokens)}", generation.hold_tokens),
+        *([("pictures handed in, once", inputs)] if inputs else []),
+        (
+            f"held{rounding(quote['n'] * image_tokens + inputs, generation.hold_tokens)}",
+            generation.hold_tokens,
+        ),
     ]
     if generation.state == "captured":
-        exact = delivered * image_tokens
+        exact = delivered * image_tokens + (inputs if delivered else 0)
         found += [
-            (f"delivered: {delivered} × {image_tokens}", exact),
+            (
+                f"delivered: {delivered} × {image_tokens}"
+                + (" and the pictures handed in" if inputs else ""),
+                exact,
+            ),
             (f"charged{rounding(exact, generation.charged_tokens)}", generation.charged_tokens),
         ]
     elif generation.state == "voided":

@@ -10,17 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from imagegate.admin.price_tools import Prices, Proposal
 from imagegate.catalogue.catalogue import Catalogue
 from imagegate.catalogue.prices import Price, PriceBook
-from imagegate.domain import Quote, Size
+from imagegate.domain import Inputs, Quote, Size
 from imagegate.errors import InvalidRequest, Unpriced
 
 SUM_UP = text("""
     SELECT model, billed ->> 'unit' AS unit, billed ->> 'size' AS size, billed ->> 'quality' AS quality,
-        (billed ->> 'count')::int AS images, count(*) AS generations, sum(charged_tokens)::bigint AS charged
+        (billed ->> 'count')::int AS images, coalesce((billed ->> 'input_images')::int, 0) AS input_images,
+        coalesce((billed ->> 'input_megapixels')::int, 0) AS input_megapixels,
+        count(*) AS generations, sum(charged_tokens)::bigint AS charged
     FROM generations
     WHERE created_at >= now() - make_interval(days => :days) AND env = :env AND state = 'captured'
-    GROUP BY 1, 2, 3, 4, 5
+    GROUP BY 1, 2, 3, 4, 5, 6, 7
 """)
-"""The generations of one group cost the same: they differ neither in size nor quality nor number of images."""
+"""The generations of one group cost the same: they differ neither in size, quality nor numbers of images."""
 
 REPRICED = ("image", "megapixel", "token")
 
@@ -92,7 +94,8 @@ async def preview(
         if model is None or size is None or row.unit not in REPRICED or old == new:
             part = Line(row.model, images, row.charged, row.charged)
         else:
-            quoted = quote_at(new, row.model, size, row.quality, row.images)
+            inputs = Inputs(row.input_images, row.input_megapixels)
+            quoted = quote_at(new, row.model, size, row.quality, row.images, inputs)
             part = priced(row.model, row.images, row.generations, row.charged, quoted)
             changed[row.model] = added(changed.get(row.model, Line(row.model)), part)
         total = added(total, part)
@@ -118,9 +121,13 @@ def find(book: PriceBook, catalogue: Catalogue, model_id: str) -> Price | None:
         return None
 
 
-def quote_at(price: Price | None, model: str, size: Size, quality: str | None, images: int) -> Quote | None:
+def quote_at(
+    price: Price | None, model: str, size: Size, quality: str | None, images: int, inputs: Inputs
+) -> Quote | None:
     try:
-        return price.quote(model=model, size=size, quality=quality, n=images) if price else None
+        return (
+            price.quote(model=model, size=size, quality=quality, n=images, inputs=inputs) if price else None
+        )
     except (Unpriced, InvalidRequest):
         return None
 

@@ -1,6 +1,6 @@
 """The catalogue: what can be made and by whom, read once, never changed. It knows no prices in force.
 
-Over it lie the rules of models, which change while the process runs.
+Over it lie the rules of models and operators' preferences, which change while the process runs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,12 +10,31 @@ from types import MappingProxyType
 
 from imagegate.catalogue.entries import Entry, Provider, serving
 from imagegate.catalogue.naming import Names, index_names
+from imagegate.catalogue.preferences import PreferenceBook
 from imagegate.catalogue.reading import read_documents
 from imagegate.catalogue.rules import RuleBook
 from imagegate.domain import Model, Offering, SizeRule
 from imagegate.errors import UnknownModel
 
 SANDBOX = "sandbox"
+STAND_IN = MappingProxyType(
+    {
+        "operations": ("generate", "edit", "inpaint"),
+        "max_input_images": 16,
+        "mask": "alpha",
+        "seed": True,
+        "negative_prompt": True,
+        "steps": True,
+        "guidance": True,
+        "style": True,
+        "thinking": ("off", "minimal", "low", "medium", "high", "xhigh"),
+        "prompt_enhancement": True,
+        "background": True,
+        "transparent_background": True,
+        "output_compression": True,
+    }
+)
+"""What the sandbox does for every model that it stands in for."""
 Shelf = Mapping[str, tuple[Offering, ...]]
 
 
@@ -37,6 +56,7 @@ class Catalogue:
     names: Names
     shelves: Mapping[str, Shelf]
     rules: RuleBook = field(default_factory=RuleBook)
+    preferences: PreferenceBook = field(default_factory=PreferenceBook)
 
     def find(self, name: str) -> Match:
         """The model of a name: `dall-e-3`, `openai/dall-e-3`, `openai:dall-e-3`, an alias. Raises UnknownModel.
@@ -140,12 +160,7 @@ def stand_in(entries: Mapping[str, Entry], model: Model) -> Offering:
         max_n=10,
         qualities=model.qualities,
         formats=("png", "jpeg", "webp"),
-        features={
-            "seed": True,
-            "background": True,
-            "transparent_background": True,
-            "output_compression": True,
-        },
+        features=STAND_IN,
         passes=frozenset[str]().union(*(o.passes for o in sold)),
         sells_as=frozenset({SANDBOX, *(o.provider for o in sold), *entries[model.id].sold_as}),
     )

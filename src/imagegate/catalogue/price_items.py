@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from imagegate.catalogue.terms import MAX_TOKENS, Cell, PerMegapixel, PerToken, Terms
+from imagegate.catalogue.terms import MAX_TOKENS, Cell, PerInput, PerMegapixel, PerToken, Terms
 from imagegate.domain import Size, UsageRates
 
 IMAGE, BOUND, ENDED = "image", "output_bound", "ended"
 MEGAPIXEL_ITEMS = ("first_megapixel", "extra_megapixel", "minimum", "round_up_megapixels")
 USAGE_ITEMS = ("text_in", "image_in", "output", "prompt_bound", "input_image_bound")
-ITEMS = (IMAGE, *MEGAPIXEL_ITEMS, *USAGE_ITEMS, BOUND, ENDED)
+INPUT_ITEMS = ("input_image", "input_megapixel")
+ITEMS = (IMAGE, *INPUT_ITEMS, *MEGAPIXEL_ITEMS, *USAGE_ITEMS, BOUND, ENDED)
 """`text_in`, `image_in` and `output` are tokens for a million of the provider's; bounds count the provider's own."""
 
 
@@ -57,6 +58,9 @@ def take_apart(model: str, terms: Terms | None) -> Iterator[Item]:
         return
     for (size, quality), tokens in terms.cells.items():
         yield Item(model, IMAGE, size, quality, tokens)
+    if inputs := terms.per_input:
+        numbers2 = (inputs.image_tokens, inputs.megapixel_tokens)
+        yield from (Item(model, item, tokens=n) for item, n in zip(INPUT_ITEMS, numbers2, strict=True) if n)
     if rule := terms.per_megapixel:
         numbers = (rule.first_tokens, rule.extra_tokens, rule.minimum_tokens, int(rule.round_up_mp))
         yield from (Item(model, item, tokens=n) for item, n in zip(MEGAPIXEL_ITEMS, numbers, strict=True))
@@ -85,18 +89,20 @@ def put_together(items: Sequence[Item]) -> Terms | None:
     cells: dict[Cell, int] = {(i.size, i.quality): i.tokens or 0 for i in items if i.item == IMAGE}
     if kinds & {*USAGE_ITEMS, BOUND}:
         return by_usage(items, kinds, number)
+    image, megapixel = (number.get(item, 0) for item in INPUT_ITEMS)
+    inputs = PerInput(image, megapixel) if image or megapixel else None
     if not kinds & set(MEGAPIXEL_ITEMS):
-        return Terms(cells)
+        return Terms(cells, per_input=inputs)
     if missing := {"first_megapixel", "extra_megapixel"} - kinds:
         raise ValueError(f"has a price by the megapixel without {', '.join(sorted(missing))}")
     if number.get("round_up_megapixels", 0) > 1:
         raise ValueError("has round_up_megapixels that is neither 0 nor 1")
     first, extra, minimum, round_up = (number.get(item, 0) for item in MEGAPIXEL_ITEMS)
-    return Terms(cells, PerMegapixel(first, extra, bool(round_up), minimum), "megapixel")
+    return Terms(cells, PerMegapixel(first, extra, bool(round_up), minimum), "megapixel", per_input=inputs)
 
 
 def by_usage(items: Sequence[Item], kinds: set[str], number: Mapping[str, int]) -> Terms:
-    if kinds & {IMAGE, *MEGAPIXEL_ITEMS}:
+    if kinds & {IMAGE, *INPUT_ITEMS, *MEGAPIXEL_ITEMS}:
         raise ValueError("has a price by usage and another one: one of them must go")
     if missing := {"text_in", "image_in", "output", "prompt_bound", BOUND} - kinds:
         raise ValueError(f"has a price by usage without {', '.join(sorted(missing))}")

@@ -17,9 +17,9 @@ from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imagegate.catalogue.catalogue import Catalogue
-from imagegate.catalogue.pricing import DefaultPrice, Terms, default_terms, quote, with_price
+from imagegate.catalogue.pricing import NO_INPUTS, DefaultPrice, Terms, default_terms, quote, with_price
 from imagegate.catalogue.tables import prices, versions
-from imagegate.domain import Model, Quote, Size
+from imagegate.domain import Inputs, Model, Quote, Size
 from imagegate.errors import OperatorError, Unpriced
 from imagegate.settings import Settings
 
@@ -40,7 +40,9 @@ class Price:
     rate: Decimal | None
     valid_from: datetime
 
-    def quote(self, *, model: str, size: Size, quality: str | None, n: int, input_images: int = 0) -> Quote:
+    def quote(
+        self, *, model: str, size: Size, quality: str | None, n: int, inputs: Inputs = NO_INPUTS
+    ) -> Quote:
         """The price of one request for `model`, which may be a retired one that this price stands in for."""
         if self.terms is None:
             raise Unpriced(no_price(model))
@@ -51,7 +53,7 @@ class Price:
             size=size,
             quality=quality,
             n=n,
-            input_images=input_images,
+            inputs=inputs,
         )
 
 

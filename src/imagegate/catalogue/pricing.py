@@ -6,19 +6,21 @@ USD become tokens in one place: when prices are seeded, and when an operator tak
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil
 from typing import Any
 
 from imagegate.catalogue.entries import Entry
-from imagegate.catalogue.terms import MAX_TOKENS, MEGAPIXEL, Cell, PerMegapixel, PerToken, Terms
-from imagegate.domain import Offering, Quote, Size
+from imagegate.catalogue.terms import MAX_TOKENS, MEGAPIXEL, Cell, PerInput, PerMegapixel, PerToken, Terms
+from imagegate.domain import Inputs, Offering, Quote, Size
 from imagegate.errors import InvalidRequest, OperatorError, Unpriced
 from imagegate.settings import Settings
 
-__all__ = ["MAX_TOKENS", "MEGAPIXEL", "Cell", "PerMegapixel", "PerToken", "Terms"]
+__all__ = ["MAX_TOKENS", "MEGAPIXEL", "Cell", "PerInput", "PerMegapixel", "PerToken", "Terms"]
+
+NO_INPUTS = Inputs()
 
 
 def quote(
@@ -29,13 +31,10 @@ def quote(
     size: Size,
     quality: str | None,
     n: int,
-    input_images: int = 0,
+    inputs: Inputs = NO_INPUTS,
 ) -> Quote:
-    """The exact price of one request. Raises Unpriced; InvalidRequest for a size above the largest priced.
-
-    input_images: counted only where the price goes by usage.
-    """
-    tokens = find_tokens(terms, size, quality, input_images)
+    """The exact price of one request. Raises Unpriced; InvalidRequest for a size above the largest priced."""
+    tokens = find_tokens(terms, size, quality, inputs.images)
     if tokens is None:
         listed = [s for s, _ in sized(cells_in(terms), quality)]
         if not listed:
@@ -48,7 +47,7 @@ def quote(
             param="size",
         )
     usage = terms.per_token
-    if usage and input_images and not usage.input_image_bound:
+    if usage and inputs.images and not usage.input_image_bound:
         raise Unpriced(f"{model} has no price for input images, so it cannot take any. Nothing was charged.")
     return Quote(
         model=model,
@@ -59,6 +58,8 @@ def quote(
         quality=quality,
         unit=terms.unit,
         rates=usage.rates if usage else None,
+        inputs=inputs,
+        input_tokens=terms.per_input.tokens_for(inputs) if terms.per_input and not usage else 0,
     )
 
 
@@ -105,7 +106,7 @@ def with_price(terms: Terms | None, size: Size | None, quality: str | None, toke
     if isinstance(tokens, bool) or not 0 <= tokens <= MAX_TOKENS:
         raise OperatorError(f"A price is a whole number of tokens from 0 to {MAX_TOKENS}.")
     if terms is None or (size is None and quality is None):
-        return Terms({(size, quality): tokens})
+        return Terms({(size, quality): tokens}, per_input=terms.per_input if terms else None)
     if terms.per_token:
         raise OperatorError(
             "This model's price goes by usage. Set one price for every picture first (without size and quality), "
@@ -116,7 +117,7 @@ def with_price(terms: Terms | None, size: Size | None, quality: str | None, toke
         for (s, q), price in terms.cells.items()
         if not (size in (None, s) and quality in (None, q))
     }
-    return Terms({**kept, (size, quality): tokens}, terms.per_megapixel, terms.unit)
+    return replace(terms, cells={**kept, (size, quality): tokens})
 
 
 def tokens_from_usd(usd: Decimal | Fraction, settings: Settings) -> int:
@@ -180,7 +181,12 @@ def list_terms(offering: Offering, settings: Settings) -> Terms | None:
     cost = offering.cost or {}
     if "usd" not in cost and "megapixel_usd" not in cost:
         return None
-    return terms_from(cost.get("usd"), cost.get("megapixel_usd"), lambda usd: tokens_from_usd(usd, settings))
+    terms = terms_from(cost.get("usd"), cost.get("megapixel_usd"), lambda usd: tokens_from_usd(usd, settings))
+    image, megapixel = (
+        tokens_from_usd(cost.get(name, Decimal(0)), settings)
+        for name in ("input_image_usd", "input_megapixel_usd")
+    )
+    return replace(terms, per_input=PerInput(image, megapixel)) if image or megapixel else terms
 
 
 def dearness(entry: Entry, terms: Terms) -> tuple[Fraction, Fraction]:

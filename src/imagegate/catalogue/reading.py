@@ -1,10 +1,8 @@
 """YAML to providers and entries, checked: the packaged files, and an operator's file of the same shape."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,41 +11,13 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from imagegate.catalogue.entries import Entry, Provider
+from imagegate.catalogue.figures import Day, Rank, SizeText, Tokens, Usd, Weight, check_grid
 from imagegate.domain import Model, Offering, Size, SizeRule
 from imagegate.errors import OperatorError
 
 Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 PACKAGED = ("providers.yaml", "models.yaml", "prices.yaml")
 MAX_FILE_BYTES = 4 * 1024 * 1024
-
-
-def parse_size(value: object) -> Size:
-    size = Size.parse(value) if isinstance(value, str) else None
-    if size is None:
-        raise ValueError("must be a size such as 1024x768")
-    return size
-
-
-def check_grid(value: object) -> object:
-    """A number, or numbers by size, by quality, or by size and then quality."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if not isinstance(key, str) or not (Size.parse(key) or re.fullmatch(r"[a-z]{2,20}", key)):
-                raise ValueError(f"{key!r} is neither a size such as 1024x768 nor a quality")
-            if isinstance(inner, Mapping) and (not Size.parse(key) or any(Size.parse(str(k)) for k in inner)):
-                raise ValueError("goes by size first and then by quality")
-    return value
-
-
-def day_text(value: object) -> object:
-    """YAML reads an unquoted day as a date."""
-    return value.isoformat() if isinstance(value, date) else value
-
-
-SizeText = Annotated[Size, BeforeValidator(parse_size)]
-Usd = Annotated[Decimal, Field(ge=0, le=1000)]
-Tokens = Annotated[int, Field(ge=0, le=10**12, strict=True)]
-Day = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$"), BeforeValidator(day_text)]
 
 
 class Record(BaseModel):
@@ -60,7 +30,10 @@ class ProviderRecord(Record):
     needs_key: bool = True
     needs_url: bool = True
     errors_unbilled: bool = False
+    rests: bool = True
     trusted_hosts: frozenset[str] = frozenset()
+    test_path: str | None = Field(None, pattern=r"^/[!-~]+$")
+    test_header: str | None = Field(None, pattern=r"^[A-Za-z0-9-]+$")
 
 
 class SizeRecord(Record):
@@ -122,6 +95,9 @@ class OfferingRecord(Record):
     features: dict[str, Any] = {}
     passes: frozenset[str] = frozenset()
     reports_usage: bool = False
+    rank: Rank = None
+    weight: Weight = None
+    fallback_on_ambiguous: bool = False
     cost: CostRecord | None = None
 
     def to_offering(self) -> Offering:
@@ -137,6 +113,9 @@ class OfferingRecord(Record):
             reports_usage=self.reports_usage,
             cost=self.cost.model_dump(exclude_none=True) if self.cost else None,
             sells_as=frozenset({self.provider}),
+            rank=self.rank,
+            weight=self.weight,
+            fallback_on_ambiguous=self.fallback_on_ambiguous,
         )
 
 
@@ -148,11 +127,14 @@ class ModelRecord(Record):
     sizes: tuple[SizeText, ...] = (Size(1024, 1024),)
     qualities: tuple[str, ...] = ()
     default_quality: str | None = None
+    quality_tiers: dict[str, str] = {}
     default_size: SizeText | None = None
     max_prompt_chars: int | None = Field(None, ge=1)
     shutdown_date: Day | None = None
     successor: str | None = None
     sold_as: dict[str, str] = {}
+    rank: Rank = None
+    weight: Weight = None
     offerings: tuple[OfferingRecord, ...] = ()
 
     @field_validator("offerings")
@@ -189,10 +171,13 @@ class ModelRecord(Record):
             qualities=self.qualities,
             default_size=self.usual_size,
             default_quality=self.usual_quality,
+            quality_tiers=self.quality_tiers,
             max_prompt_chars=self.max_prompt_chars,
             operations=self.operations,
             shutdown_date=self.shutdown_date,
             successor=self.successor,
+            rank=self.rank,
+            weight=self.weight,
         )
 
 

@@ -32,10 +32,13 @@ class RuleBook:
     """The rules in force, in memory. Whoever holds it brings it up to date with `replace`."""
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
+        self.changes = 0
+        """Counts how often the rules were replaced: what was worked out under older ones is to be worked out anew."""
         self.replace(rules)
 
     def replace(self, rules: Iterable[Rule]) -> None:
         known = list(rules)
+        self.changes += 1
         self._of_models = {rule.name: rule for rule in known if rule.kind != "alias"}
         self._aliases = {rule.name: rule for rule in known if rule.kind == "alias"}
         self._folded = {name.casefold(): rule for name, rule in self._aliases.items()}

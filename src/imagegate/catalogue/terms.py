@@ -1,12 +1,12 @@
 """A price as it is written: prices by size and quality, a rule by the megapixel, or rates for usage."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from imagegate.domain import Size, UsageRates
+from imagegate.domain import Inputs, Size, UsageRates
 
 MEGAPIXEL = 1_048_576
 MAX_TOKENS = 10**12
@@ -32,6 +32,22 @@ class PerMegapixel:
 
 
 @dataclass(frozen=True, slots=True)
+class PerInput:
+    """For each picture a caller hands in, and for each begun megapixel of it. Added once a generation."""
+
+    image_tokens: int = 0
+    megapixel_tokens: int = 0
+
+    def tokens_for(self, inputs: Inputs) -> int:
+        return self.image_tokens * inputs.images + self.megapixel_tokens * inputs.megapixels
+
+
+def count_inputs(sizes: Sequence[Size | None]) -> Inputs:
+    """sizes: one a picture; one that is not measured yet (None) counts as one megapixel."""
+    return Inputs(len(sizes), sum(ceil(Fraction(size.area_px, MEGAPIXEL)) if size else 1 for size in sizes))
+
+
+@dataclass(frozen=True, slots=True)
 class PerToken:
     """A price by usage. Bounds count the provider's own tokens and make the hold.
 
@@ -51,16 +67,20 @@ class PerToken:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A price table: tokens for one image. unit: what the price goes by, `image`, `megapixel` or `token`."""
+    """A price table: tokens for one image. unit: what the price goes by, `image`, `megapixel` or `token`.
+
+    per_input: of pictures handed in; None = they cost nothing extra. Where the price goes by usage it is not looked at.
+    """
 
     cells: Mapping[Cell, int] = field(default_factory=dict)
     per_megapixel: PerMegapixel | None = None
     unit: str = "image"
     per_token: PerToken | None = None
+    per_input: PerInput | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """`per_token` is there only where the price goes by usage."""
-        rule, usage = self.per_megapixel, self.per_token
+        """`per_token` is there only where the price goes by usage, `per_input` only where pictures handed in cost."""
+        rule, usage, inputs = self.per_megapixel, self.per_token, self.per_input
         return {
             "unit": self.unit,
             "cells": cells_json(self.cells),
@@ -73,16 +93,18 @@ class Terms:
             if rule
             else None,
             **({"per_token": usage_json(usage)} if usage else {}),
+            **({"per_input": asdict(inputs)} if inputs else {}),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Terms":
-        rule, usage = value.get("per_megapixel"), value.get("per_token")
+        rule, usage, inputs = (value.get(name) for name in ("per_megapixel", "per_token", "per_input"))
         return cls(
             cells=cells_from(value["cells"]),
             per_megapixel=PerMegapixel(**rule) if rule else None,
             unit=value["unit"],
             per_token=usage_from(usage) if usage else None,
+            per_input=PerInput(**inputs) if inputs else None,
         )
 
 
