@@ -13,7 +13,10 @@ T = TypeVar("T")
 
 
 class WorkPool:
-    """A thread pool with a bounded queue. `run` raises Overloaded when too much is waiting already."""
+    """A thread pool with a bounded queue, first come, first served. `run` raises Overloaded when too much waits.
+
+    More threads than cores finish nothing sooner, and the event loop waits longer for its turn among them.
+    """
 
     def __init__(self, *, threads: int | None = None, queue: int = 4096, name: str = "work") -> None:
         self._threads = threads or os.cpu_count() or 1

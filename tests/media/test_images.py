@@ -9,7 +9,16 @@ from PIL import Image, ImageCms
 from imagegate.domain import Size
 from imagegate.errors import InvalidRequest
 from imagegate.media.formats import NotAnImage
-from imagegate.media.images import MAX_BYTES, ImageTooLarge, Probe, convert, orientation, probe, probe_input
+from imagegate.media.images import (
+    MAX_BYTES,
+    ImageTooLarge,
+    Probe,
+    avif_allowed,
+    convert,
+    orientation,
+    probe,
+    probe_input,
+)
 from tests.media.pictures import FORMATS, encoded, opened, picture
 from tests.media.test_formats import END, PIXELS, header, png_with
 
@@ -256,3 +265,10 @@ def test_many_threads_convert_at_once_and_agree() -> None:
         results = list(pool.map(lambda _: convert(data, format="webp", size=Size(33, 21)), range(64)))
 
     assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "allowed"), [(Size(1600, 1600), True), (Size(1601, 1), False), (Size(1, 1601), False)]
+)
+def test_avif_is_for_edges_up_to_1600_pixels(size: Size, allowed: bool) -> None:
+    assert avif_allowed(size) is allowed

@@ -73,6 +73,11 @@ def probe_input(data: bytes, *, param: str = "image") -> Probe:
         raise InvalidRequest(message, code="invalid_image", param=param) from None
 
 
+def avif_allowed(size: Size) -> bool:
+    """Whether a picture of this size is encoded as AVIF when that is asked."""
+    return max(size.width_px, size.height_px) <= MAX_AVIF_EDGE_PX
+
+
 def convert(
     data: bytes, *, size: Size | None = None, format: str | None = None, compression: int | None = None
 ) -> bytes:
@@ -87,7 +92,7 @@ def convert(
     kind = format or source.format
     if kind not in FORMATS:
         raise ValueError(f"there is no image format {kind!r}")
-    if kind == "avif" and max(target.width_px, target.height_px) > MAX_AVIF_EDGE_PX:
+    if kind == "avif" and not avif_allowed(target):
         kind = source.format
     asks_quality = compression is not None and kind in QUALITY
     if target == source.size and kind == source.format and not asks_quality:
@@ -204,8 +209,8 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "png": {"compress_level": 1, "compress_type": Z_RLE},
     "jpeg": {},
     "webp": {"method": 0},
-    # One thread: the pool is as wide as the cores already.
-    "avif": {"speed": 10, "max_threads": 1, "advanced": {"tune": "psnr"}},
+    # One thread: the pool is as wide as the cores already. Without trellis a fifth faster and a fiftieth larger.
+    "avif": {"speed": 10, "max_threads": 1, "advanced": {"tune": "psnr", "disable-trellis-quant": "1"}},
     "gif": {"optimize": False},
 }
 

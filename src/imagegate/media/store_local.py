@@ -109,7 +109,10 @@ class LocalStore:
         """Folder and file of an object."""
         held, place = split_quarantine(name)
         account, env, generation, epoch, rest = place.split("/")
-        return f"{self._root}/{held}{account}/{env}/{generation[:FOLDER_DIGITS]}", f"{generation}.{epoch}.{rest}"
+        return (
+            f"{self._root}/{held}{account}/{env}/{generation[:FOLDER_DIGITS]}",
+            f"{generation}.{epoch}.{rest}",
+        )
 
     def _path(self, name: str) -> Path:
         return Path(*self._place(checked(name)))

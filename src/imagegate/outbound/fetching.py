@@ -1,7 +1,8 @@
-"""Fetching what an answer points at: each hop is checked by `guard` and nothing secret is sent."""
+"""Fetching what an answer or a request points at: each hop is checked by `guard` and nothing secret is sent."""
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 
 import aiohttp
 import httpx
@@ -27,7 +28,7 @@ async def fetch(
     """Errors are raised without their cause: it would carry the link, which is a secret of its own."""
     try:
         async with asyncio.timeout(timeout_s):
-            return await follow(session, guard.parse(url), trusted, max_bytes, provider)
+            return await follow(session, guard.parse(url), trusted, Room(max_bytes, max_bytes), provider)
     except guard.Forbidden as error:
         raise BilledInvalid(provider, str(error)) from None
     except TimeoutError:
@@ -36,8 +37,20 @@ async def fetch(
         raise Ambiguous(provider, "links to an image that could not be fetched") from None
 
 
+@dataclass(slots=True)
+class Room:
+    """How many bytes one image may have, and how many may still come of all that share this."""
+
+    each_bytes: int
+    left_bytes: int
+
+
+class TooLong(guard.Forbidden):
+    """More bytes than there is room for."""
+
+
 async def follow(
-    session: aiohttp.ClientSession, url: httpx.URL, trusted: frozenset[str], max_bytes: int, provider: str
+    session: aiohttp.ClientSession, url: httpx.URL, trusted: frozenset[str], room: Room, provider: str
 ) -> bytes:
     for _ in range(1 + MAX_REDIRECTS):
         async with await get(session, await guard.check(url, trusted)) as response:
@@ -46,7 +59,7 @@ async def follow(
                 continue
             if response.status != 200:
                 raise status_error(provider, response.status)
-            return await read_image(response, max_bytes)
+            return await read_image(response, room)
     raise guard.Forbidden(f"gave a link that redirects more than {MAX_REDIRECTS} times")
 
 
@@ -74,15 +87,16 @@ def status_error(provider: str, status: int) -> BilledInvalid | Ambiguous:
     return BilledInvalid(provider, detail)
 
 
-async def read_image(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    chunks, size = [], declared_bytes(response.headers)
-    if size <= max_bytes:
-        size = 0
-        async for chunk in response.content.iter_any():
-            size += len(chunk)
-            if size > max_bytes:
-                break
-            chunks.append(chunk)
-    if size > max_bytes:
-        raise guard.Forbidden(f"links to an image of more than {max_bytes} bytes")
+async def read_image(response: aiohttp.ClientResponse, room: Room) -> bytes:
+    most = min(room.each_bytes, room.left_bytes)
+    too_long = TooLong(f"links to an image of more than {most} bytes")
+    if declared_bytes(response.headers) > most:
+        raise too_long
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        room.left_bytes -= len(chunk)
+        if size > room.each_bytes or room.left_bytes < 0:
+            raise too_long
+        chunks.append(chunk)
     return b"".join(chunks)

@@ -58,6 +58,18 @@ async def authenticate(request: Request) -> Principal:
     return principal
 
 
+def is_set(request: Request, *names: str) -> bool:
+    """Whether the query says `true` for a parameter, by any of its names. Raises InvalidRequest for other words."""
+    query = request.scope["query_string"]
+    if not query:
+        return False
+    said = [(name, value) for name in names for value in request.query_params.getlist(name)]
+    for name, value in said:
+        if value.lower() not in ("true", "1", "false", "0"):
+            raise InvalidRequest(f"{name} is true or false.", code="invalid_value", param=name)
+    return any(value.lower() in ("true", "1") for _, value in said)
+
+
 def link_base(request: Request) -> str:
     """IMAGEGATE_PUBLIC_URL, else scheme and host as the caller sees them."""
     if public := services_of(request).settings.public_url:

@@ -17,15 +17,20 @@ DEEPEST = 32
 
 async def read_body(request: Request, settings: Settings) -> bytes:
     """The whole body. Raises TooLarge, RequestTimeout, UnsupportedMedia (an encoded body)."""
-    headers = headers_of(request)
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise UnsupportedMedia("Send the body without Content-Encoding.", code="unsupported_encoding")
-    if int(headers.get(b"content-length", b"0")) > settings.max_body_bytes:
-        raise TooLarge(f"The body may have at most {settings.max_body_bytes} bytes.")
+    check_head(request, settings.max_body_bytes)
     first = await received(request, settings.body_timeout_s)
     if not first.get("more_body", False):
         return bytes(first.get("body", b""))
     return await read_pieces(request, settings, first.get("body", b""))
+
+
+def check_head(request: Request, most_bytes: int) -> None:
+    """What the headers say of the body. Raises TooLarge, UnsupportedMedia (an encoded body)."""
+    headers = headers_of(request)
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise UnsupportedMedia("Send the body without Content-Encoding.", code="unsupported_encoding")
+    if int(headers.get(b"content-length", b"0")) > most_bytes:
+        raise TooLarge(f"The body may have at most {most_bytes} bytes.")
 
 
 async def read_pieces(request: Request, settings: Settings, first: bytes) -> bytes:
@@ -55,10 +60,15 @@ async def received(request: Request, patience_s: float) -> Message:
 
 async def read_json_object(request: Request, settings: Settings) -> dict[str, Any]:
     """Raises InvalidRequest with the codes invalid_json, duplicate_key, invalid_unicode and invalid_encoding."""
+    return parse_object(await read_json_body(request, settings))
+
+
+async def read_json_body(request: Request, settings: Settings) -> bytes:
+    """A body that says it is JSON, unread. Raises as `read_body` does."""
     kind = headers_of(request).get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
     if kind != b"application/json" and not kind.endswith(b"+json"):
         raise UnsupportedMedia("Send JSON, with Content-Type: application/json.")
-    return parse_object(await read_body(request, settings))
+    return await read_body(request, settings)
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -78,7 +88,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise InvalidRequest("The body is not valid JSON.", code="invalid_json") from None
     if not isinstance(value, dict):
         raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
-    _check(value, 1, escaped="\\u" in text)
+    # One character is found ten times faster than two, and base64 has none of it.
+    _check(value, 1, escaped="\\" in text and "\\u" in text)
     return value
 
 

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what Prometheus scrapes. Names no account, no key and no model."""
+"""`GET /metrics`: what Prometheus scrapes. Names no account and no key; offerings are those of the catalogue."""
 
 import asyncio
 from time import monotonic
@@ -12,8 +12,9 @@ from starlette.types import Scope
 
 from imagegate.ledger.gauges import Gauges, read_gauges
 from imagegate.ledger.proof import Proof, last_proof
+from imagegate.routing.health import OfferingHealth
 from imagegate.services import Services
-from imagegate.telemetry import Reading, Telemetry
+from imagegate.telemetry import OfferingReading, Reading, Telemetry
 from imagegate.web.dependencies import services_of
 
 log = structlog.get_logger()
@@ -71,6 +72,23 @@ def read(services: Services, seen: Seen | None) -> Reading:
         oldest_open_hold_s=gauges.oldest_open_hold_s if gauges else None,
         proof_violations=proof.violations if proof else None,
         proof_at_s=proof.at.timestamp() if proof else None,
+        moderated=services.status.moderated,
+        offerings=[offering_reading(known) for known in services.health.snapshot()],
+    )
+
+
+OPEN = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
+
+
+def offering_reading(seen: OfferingHealth) -> OfferingReading:
+    return OfferingReading(
+        provider=seen.provider,
+        offering=seen.offering,
+        open=OPEN[seen.state],
+        p50_s=seen.p50_s,
+        calls=seen.calls,
+        failures=seen.failures,
+        retries_left=seen.retries_left,
     )
 
 

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from imagegate.domain import GenerationRequest, Size
+from imagegate.dialects.openai.pictures import PICTURE, PICTURES, pictures_of
+from imagegate.domain import GenerationRequest, InputImage, Size
 from imagegate.errors import InvalidRequest
 from imagegate.web.faults import first_fault
 
@@ -21,6 +22,27 @@ REFUSED = frozenset(
     }
 )
 MOST_EXTRAS = 64
+THINKING = ("thinking", "thinking_level", "reasoning_effort")
+AS_SAID = (
+    "prompt",
+    "size_policy",
+    "quality",
+    "style",
+    "response_format",
+    "output_format",
+    "output_compression",
+    "background",
+    "moderation",
+    "seed",
+    "steps",
+    "guidance",
+    "routing",
+    "user",
+)
+"""Fields that mean on the line what they say."""
+PIXELS, RATIO = r"[1-9]\d{0,4}x[1-9]\d{0,4}", r"[1-9]\d{0,3}(\.\d{1,2})?:[1-9]\d{0,3}(\.\d{1,2})?"
+Edge = Annotated[int, Field(ge=1, le=99_999, description="In pixels; both or neither.")]
+Word = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class GenerationBody(BaseModel):
@@ -30,25 +52,63 @@ class GenerationBody(BaseModel):
 
     prompt: Annotated[str, Field(min_length=1, max_length=100_000, description="What to draw.")]
     model: Annotated[
-        str | None, Field(max_length=200, description="`dall-e-3`, `openai/dall-e-3` or `openai:dall-e-3`.")
+        str | None,
+        Field(
+            max_length=200,
+            description="`dall-e-3`, `openai/dall-e-3`, `openai:dall-e-3`, or `auto:cheapest` and the like.",
+        ),
     ] = None
     n: Annotated[int | None, Field(ge=1, le=10, description="How many images.")] = None
     size: Annotated[
         str | None,
         Field(
-            pattern=r"^(auto|[1-9]\d{0,4}x[1-9]\d{0,4})$", description="`auto` or width x height in pixels."
+            pattern=rf"^(auto|{PIXELS}|{RATIO})$",
+            description="`auto`, width x height in pixels (`1024x768`), or a ratio (`16:9`).",
+        ),
+    ] = None
+    width: Edge | None = None
+    height: Edge | None = None
+    aspect_ratio: Annotated[
+        str | None, Field(pattern=rf"^(auto|{RATIO})$", description="`16:9`; where `size` is not said.")
+    ] = None
+    resolution: Annotated[
+        str | None,
+        Field(pattern=r"^(0\.5|1|1\.5|2|3|4)[kK]$", description="With or without a ratio: `1K` to `4K`."),
+    ] = None
+    size_policy: Annotated[
+        Literal["exact", "native"] | None,
+        Field(
+            description="exact (usual for pixels): what comes out has that size. native: as the model draws."
         ),
     ] = None
     quality: Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] | None = None
-    style: Literal["vivid", "natural"] | None = None
+    style: Annotated[Word | None, Field(description="A style that the model knows.")] = None
     response_format: Literal["url", "b64_json"] | None = None
-    output_format: Literal["png", "jpeg", "webp"] | None = None
+    output_format: Literal["png", "jpeg", "webp", "avif", "gif"] | None = None
     output_compression: Annotated[
-        int | None, Field(ge=0, le=100, description="Quality of jpeg and webp.")
+        int | None, Field(ge=0, le=100, description="Quality of jpeg, webp and avif.")
     ] = None
     background: Literal["auto", "transparent", "opaque"] | None = None
     moderation: Literal["auto", "low"] | None = None
     seed: Annotated[int | None, Field(ge=0, le=2**63 - 1)] = None
+    steps: Annotated[int | None, Field(ge=1, le=1000)] = None
+    guidance: Annotated[float | None, Field(ge=0, le=1000, allow_inf_nan=False)] = None
+    negative_prompt: Annotated[str | None, Field(max_length=100_000, description="What not to draw.")] = None
+    thinking: Annotated[
+        Word | None, Field(description="off, on, minimal, low, medium, high; what a model lacks is an error.")
+    ] = None
+    thinking_level: Annotated[Word | None, Field(description="Another name of `thinking`.")] = None
+    reasoning_effort: Annotated[Word | None, Field(description="Another name of `thinking`.")] = None
+    prompt_enhancement: Annotated[
+        Literal["on", "off", True, False] | None,
+        Field(description="Whether the model may rewrite the prompt."),
+    ] = None
+    routing: Annotated[
+        Literal["catalogue", "cheapest", "fastest", "best", "balanced"] | None,
+        Field(description="In which order the model's providers are asked."),
+    ] = None
+    image_url: Annotated[Any, PICTURE] = None
+    input_references: Annotated[Any, PICTURES] = None
     user: Annotated[
         str | None, Field(max_length=512, description="Your end user; sent upstream only as a hash.")
     ] = None
@@ -58,32 +118,56 @@ class GenerationBody(BaseModel):
     ] = None
 
     def to_request(self) -> GenerationRequest:
-        """Raises InvalidRequest for fields that are always refused."""
+        """Raises InvalidRequest for fields that are always refused, or that contradict each other."""
         if self.stream:
-            raise InvalidRequest(
-                "Streaming is not available yet. Leave 'stream' out.",
-                code="unsupported_value",
-                param="stream",
-            )
+            text = "Streaming is not available yet. Leave 'stream' out."
+            raise InvalidRequest(text, code="unsupported_value", param="stream")
         extras = {name: value for name, value in (self.model_extra or {}).items() if value is not None}
         _check_extras(extras)
+        ratio = self.size if self.size and ":" in self.size else self.aspect_ratio
+        enhanced = self.prompt_enhancement
         return GenerationRequest(
-            prompt=self.prompt,
             model=self.model or None,
             n=self.n or 1,
-            size=Size.parse(self.size) if self.size else None,
-            quality=self.quality,
-            style=self.style,
-            response_format=self.response_format,
-            output_format=self.output_format,
-            output_compression=self.output_compression,
-            background=self.background,
-            moderation=self.moderation,
-            seed=self.seed,
-            user=self.user,
+            size=self.pixels(),
+            aspect=None if ratio == "auto" else ratio,
+            resolution=self.resolution.upper() if self.resolution else None,
+            negative_prompt=self.negative_prompt or None,
+            thinking=self.thinking_word(),
+            prompt_enhancement=None if enhanced is None else enhanced in ("on", True),
+            images=self.pictures(),
             strict=bool(self.strict),
             extras=extras,
+            **{name: getattr(self, name) for name in AS_SAID},
         )
+
+    def pixels(self) -> Size | None:
+        said = Size.parse(self.size) if self.size else None
+        if self.width is None and self.height is None:
+            return said
+        if self.width is None or self.height is None:
+            lacking = "width" if self.width is None else "height"
+            raise InvalidRequest("width and height go together.", code="invalid_value", param=lacking)
+        edges = Size(self.width, self.height)
+        if self.size not in (None, "auto") and said != edges:
+            raise InvalidRequest(
+                "size says another size than width and height.", code="invalid_value", param="size"
+            )
+        return edges
+
+    def pictures(self) -> tuple[InputImage, ...]:
+        if self.image_url is None and self.input_references is None:
+            return ()
+        return pictures_of(self.image_url, "image_url") + pictures_of(
+            self.input_references, "input_references"
+        )
+
+    def thinking_word(self) -> str | None:
+        said = {name: value for name in THINKING if (value := getattr(self, name)) is not None}
+        if len({value.lower() for value in said.values()}) > 1:
+            text = f"{' and '.join(said)} are one parameter, and say different things."
+            raise InvalidRequest(text, code="invalid_value", param=list(said)[-1])
+        return next((value.lower() for value in said.values()), None)
 
 
 def _check_extras(extras: dict[str, Any]) -> None:

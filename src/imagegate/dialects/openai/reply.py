@@ -7,6 +7,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from imagegate.domain import Attempt, Generation, Image
+from imagegate.generation.moderating import told
 from imagegate.settings import Settings
 from imagegate.web.parts import PartsResponse
 
@@ -79,6 +80,7 @@ def metadata(generation: Generation, settings: Settings) -> dict[str, Any]:
         "provenance": "re-encoded by the gateway"
         if generation.images[0].reencoded
         else "as the provider made it",
+        **({"moderation": flagged} if (flagged := told(generation.moderation)) else {}),
     }
 
 

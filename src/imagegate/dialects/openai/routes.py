@@ -6,25 +6,32 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from imagegate import failpoints
-from imagegate.dialects.openai import listing, models, reply
+from imagegate.dialects.openai import edits, listing, models, reply
+from imagegate.dialects.openai.answering import answer, read_json
 from imagegate.dialects.openai.body import GenerationBody, read_generation
-from imagegate.generation import pipeline, records
-from imagegate.web.dependencies import asked_of, authenticate, services_of
-from imagegate.web.guards import read_json_object
-from imagegate.web.listener import Listener
+from imagegate.dialects.openai.estimate import PARAMETER
+from imagegate.dialects.openai.parameters import parameters_object
+from imagegate.generation import records
+from imagegate.web.dependencies import authenticate, is_set, services_of
 from imagegate.web.media import mint_links
 from imagegate.web.process import Handler
 
 router = APIRouter(tags=["images"])
 router.include_router(listing.router)
+router.include_router(edits.router)
 
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": GenerationBody.model_json_schema()}},
     },
+    "parameters": [PARAMETER],
     "security": [{"bearer": []}],
+}
+SCHEMA: dict[str, Any] = {
+    "parameters": [
+        listing.parameter("schema", "true: with its parameters.", {"type": "boolean", "default": False})
+    ]
 }
 SECURED: dict[str, Any] = {"security": [{"bearer": []}]}
 
@@ -34,12 +41,8 @@ async def create(request: Request) -> Response:
     """Make images. The wallet is debited only for the images in the reply."""
     services = services_of(request)
     principal = await authenticate(request)
-    wanted = read_generation(await read_json_object(request, services.settings))
-    asked = asked_of(request, "images/generations")
-    generation = await pipeline.generate(services, principal, wanted, asked, Listener(request))
-    urls = mint_links(request, generation) if reply.wants(generation)[0] else []
-    failpoints.reach(services.settings, "before_answer")
-    return reply.generation_reply(generation, urls, services.settings)
+    wanted = await read_json(request, services, read_generation)
+    return await answer(request, services, principal, wanted, "images/generations")
 
 
 @router.get("/v1/images/generations/{generation_id}", openapi_extra=SECURED, summary="Fetch a generation")
@@ -63,13 +66,16 @@ async def list_models(request: Request) -> Response:
     return JSONResponse({"object": "list", "data": listed})
 
 
-@router.get("/v1/models/{model_id:path}", summary="Describe a model")
+@router.get("/v1/models/{model_id:path}", openapi_extra=SCHEMA, summary="Describe a model")
 async def get_model(request: Request) -> Response:
-    """One model, by any of its names."""
+    """One model, by any of its names. `schema=true` adds its parameters and what becomes of each at its providers."""
     env = await _env(request)
     services = services_of(request)
     model = services.catalogue.find(request.path_params["model_id"]).model
-    return JSONResponse(models.model_object(services, model, env))
+    described = models.model_object(services, model, env)
+    if is_set(request, "schema"):
+        described["parameters"] = parameters_object(services, model, env)
+    return JSONResponse(described)
 
 
 async def _env(request: Request) -> str:
