@@ -43,7 +43,7 @@ async def current(tx: AsyncConnection) -> Prices:
 
 
 async def publish(tx: AsyncConnection, services: Services, proposal: Proposal, **rest: Any) -> list[Price]:
-    return await price_tools.publish(tx, services.catalogue, services.settings, proposal, ACTOR, **rest)
+    return await price_tools.publish(tx, services.catalogue, services.credentials, proposal, ACTOR, **rest)
 
 
 async def test_each_price_is_a_new_version_with_an_entry_in_the_audit_log(
@@ -203,7 +203,7 @@ def priced(current: Prices, model: str, terms: Terms | None) -> Prices:
 
 def findings(services: Services, current: Prices, settings: Settings | None = None) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for finding in check(services.catalogue, settings or services.settings, current):
+    for finding in check(services.catalogue, settings or services.settings, services.credentials, current):
         found.setdefault(finding.kind, set()).add(finding.detail)
     return found
 

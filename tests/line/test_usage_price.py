@@ -34,7 +34,7 @@ async def priced_by_usage(services: Services, output_bound: int) -> AsyncIterato
     async with services.engine.begin() as tx:
         proposal = price_tools.propose_usage(services.prices.current, services.catalogue, MODEL, usage)
         why = Actor("tests", "by usage")
-        await price_tools.publish(tx, services.catalogue, services.settings, proposal, why)
+        await price_tools.publish(tx, services.catalogue, services.credentials, proposal, why)
     await until_changed(services, before.version)
     try:
         yield

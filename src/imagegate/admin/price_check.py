@@ -1,6 +1,6 @@
 """What is wrong with the prices in force: missing, zero, below cost, or by a usage that nobody reports."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -51,13 +51,18 @@ def usd_text(usd: Fraction | None) -> str | None:
 
 
 def check(
-    catalogue: Catalogue, settings: Settings, current: Prices, *, everything: bool = False
+    catalogue: Catalogue,
+    settings: Settings,
+    reachable: Collection[str],
+    current: Prices,
+    *,
+    everything: bool = False,
 ) -> list[Finding]:
     """Look at every model that can be bought here. everything: also at those whose providers are not configured."""
     found: list[Finding] = []
     book = PriceBook(current)
     for model in catalogue.listed():
-        offerings = enabled_offerings(catalogue, settings, model.id)
+        offerings = enabled_offerings(catalogue, reachable, model.id)
         if everything and not offerings:
             offerings = model.offerings
         elif not offerings:

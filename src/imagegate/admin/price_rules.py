@@ -1,6 +1,6 @@
 """What a new price may not do unawares: be zero, leave a model without a price, or go by a usage nobody reports."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from imagegate.catalogue.catalogue import Catalogue
@@ -9,8 +9,6 @@ from imagegate.catalogue.pricing import find_tokens
 from imagegate.catalogue.terms import Terms
 from imagegate.domain import Model, Offering, Size
 from imagegate.errors import InvalidRequest
-from imagegate.registry import credentials_for
-from imagegate.settings import Settings
 
 MOST_FAULTS = 20
 
@@ -25,7 +23,7 @@ class Allowed:
 
 def guard(
     catalogue: Catalogue,
-    settings: Settings,
+    reachable: Collection[str],
     old: Mapping[str, Terms | None],
     new: Mapping[str, Terms | None],
     allowed: Allowed,
@@ -35,7 +33,7 @@ def guard(
     for model_id, terms in new.items():
         model, before = catalogue.models[model_id], old.get(model_id)
         if terms is not None and terms.per_token:
-            faults += usage_faults(model, enabled_offerings(catalogue, settings, model_id), terms)
+            faults += usage_faults(model, enabled_offerings(catalogue, reachable, model_id), terms)
         if not allowed.zero:
             already = zeros(model_id, before)
             faults += [
@@ -56,10 +54,9 @@ def guard(
         )
 
 
-def enabled_offerings(catalogue: Catalogue, settings: Settings, model_id: str) -> Sequence[Offering]:
+def enabled_offerings(catalogue: Catalogue, reachable: Collection[str], model_id: str) -> Sequence[Offering]:
     """Those that can be asked here: the provider is known and configured. The sandbox is no seller of others."""
-    credentials = credentials_for(catalogue, settings)
-    return [o for o in catalogue.shelf("live").get(model_id, ()) if o.provider in credentials]
+    return [o for o in catalogue.shelf("live").get(model_id, ()) if o.provider in reachable]
 
 
 def places(model: Model) -> Iterator[tuple[Size, str | None]]:

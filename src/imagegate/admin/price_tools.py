@@ -4,7 +4,7 @@ Every price that is written is a new version with an entry in the audit log. A p
 lose a price are refused unless they are allowed in so many words. Raises InvalidRequest, UnknownModel, OperatorError.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -148,7 +148,7 @@ def quality_of(catalogue: Catalogue, model_id: str, quality: str | None) -> str 
 async def publish(
     tx: AsyncConnection,
     catalogue: Catalogue,
-    settings: Settings,
+    reachable: Collection[str],
     proposal: Proposal,
     actor: Actor,
     *,
@@ -157,7 +157,8 @@ async def publish(
 ) -> list[Price]:
     """Append a version for each model of the proposal, all or none. Other changes of prices wait until `tx` ends.
 
-    valid_from: None = at once. Raises OperatorError when a price has changed since the proposal was made, and
+    reachable: the providers that can be asked here. valid_from: None = at once.
+    Raises OperatorError when a price has changed since the proposal was made, and
     InvalidRequest naming what is not allowed.
     """
     await bump_version(tx, PRICES)
@@ -168,7 +169,7 @@ async def publish(
             f"Prices have changed since this was worked out ({', '.join(stale[:5])}), so nothing was changed. "
             "Look at the difference again."
         )
-    return await write(tx, catalogue, settings, current, proposal, actor, allowed or Allowed(), valid_from)
+    return await write(tx, catalogue, reachable, current, proposal, actor, allowed or Allowed(), valid_from)
 
 
 def version_of(current: Prices, model: str) -> int:
@@ -178,7 +179,7 @@ def version_of(current: Prices, model: str) -> int:
 async def write(
     tx: AsyncConnection,
     catalogue: Catalogue,
-    settings: Settings,
+    reachable: Collection[str],
     current: Prices,
     proposal: Proposal,
     actor: Actor,
@@ -186,7 +187,7 @@ async def write(
     valid_from: datetime | None,
 ) -> list[Price]:
     old = terms_in(current)
-    guard(catalogue, settings, old, proposal.terms, allowed)
+    guard(catalogue, reachable, old, proposal.terms, allowed)
     reason = said(actor.reason)
     note = Note(
         reason, actor.name, proposal.source, proposal.source_date, proposal.rate, valid_from=valid_from
@@ -216,7 +217,7 @@ def json_of(terms: Terms | None) -> dict[str, Any] | None:
 async def set_price(
     tx: AsyncConnection,
     catalogue: Catalogue,
-    settings: Settings,
+    reachable: Collection[str],
     name: str,
     *,
     size: Size | None,
@@ -232,13 +233,13 @@ async def set_price(
     proposal = propose_set(current, catalogue, name, size, quality, tokens)
     model = catalogue.find(name).model.id
     whole = proposal if proposal.terms else Proposal({model: current[model].terms}, (), {})
-    return (await write(tx, catalogue, settings, current, whole, actor, allowed or Allowed(), valid_from))[0]
+    return (await write(tx, catalogue, reachable, current, whole, actor, allowed or Allowed(), valid_from))[0]
 
 
 async def end_price(
     tx: AsyncConnection,
     catalogue: Catalogue,
-    settings: Settings,
+    reachable: Collection[str],
     name: str,
     *,
     actor: Actor,
@@ -252,7 +253,7 @@ async def end_price(
         raise OperatorError(price_rows.nothing_to_end(model))
     ending = Proposal({model: None}, (), {})
     allowed = Allowed(unpriced=True)
-    return (await write(tx, catalogue, settings, current, ending, actor, allowed, valid_from))[0]
+    return (await write(tx, catalogue, reachable, current, ending, actor, allowed, valid_from))[0]
 
 
 def price_json(price: Price) -> dict[str, Any]:

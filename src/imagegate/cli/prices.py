@@ -69,7 +69,7 @@ def set_(
                 price = await price_tools.set_price(
                     tx,
                     registry.catalogue,
-                    registry.settings,
+                    registry.credentials,
                     model,
                     size=read_size(size),
                     quality=quality,
@@ -95,7 +95,7 @@ def end(model: ModelName, reason: Reason, valid_from: ValidFrom = None, json: Js
                 price = await price_tools.end_price(
                     tx,
                     registry.catalogue,
-                    registry.settings,
+                    registry.credentials,
                     model,
                     actor=acting(reason),
                     valid_from=moment_of(valid_from),

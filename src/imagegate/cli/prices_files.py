@@ -148,13 +148,13 @@ async def publish_agreed(
     from imagegate.admin import price_tools
     from imagegate.admin.price_rules import guard
 
-    catalogue, settings = registry.catalogue, registry.settings
-    guard(catalogue, settings, price_tools.terms_in(current), proposal.terms, allowed)
+    catalogue, reachable = registry.catalogue, registry.credentials
+    guard(catalogue, reachable, price_tools.terms_in(current), proposal.terms, allowed)
     if not agreed(desk, proposal, yes):
         return []
     async with registry.engine.begin() as tx:
         return await price_tools.publish(
-            tx, catalogue, settings, proposal, actor, allowed=allowed, valid_from=valid_from
+            tx, catalogue, reachable, proposal, actor, allowed=allowed, valid_from=valid_from
         )
 
 

@@ -101,7 +101,11 @@ def check(
     async def work(desk: Desk) -> None:
         async with desk.registry() as registry:
             found = price_check.check(
-                registry.catalogue, registry.settings, registry.prices.current, everything=everything
+                registry.catalogue,
+                registry.settings,
+                registry.credentials,
+                registry.prices.current,
+                everything=everything,
             )
         listed = [finding.to_json() for finding in found]
         columns = ("finding", "where", "price, USD", "cost, USD", "provider")

@@ -1,6 +1,6 @@
 """`/admin/v1/prices`: what images cost, in versions that begin at a moment and are never overwritten."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
@@ -21,7 +21,6 @@ from imagegate.catalogue.rule_rows import under_rules
 from imagegate.catalogue.terms import MAX_TOKENS
 from imagegate.domain import Size
 from imagegate.errors import Conflict, InvalidRequest, OperatorError
-from imagegate.settings import Settings
 
 router = APIRouter()
 
@@ -105,8 +104,10 @@ async def export(reading: Reading, query: ExportQuery) -> JsonObject:
 async def check(reading: Reading, query: CheckQuery) -> JsonObject:
     """`findings`: models that can be bought here without a price, at zero or below cost. `ok`: there are none."""
     catalogue, current = await read_prices(reading)
-    settings = reading.services.settings
-    found = price_check.check(catalogue, settings, current, everything=query.everything)
+    services = reading.services
+    found = price_check.check(
+        catalogue, services.settings, services.credentials, current, everything=query.everything
+    )
     return {"ok": not found, "findings": [finding.to_json() for finding in found]}
 
 
@@ -131,7 +132,7 @@ async def set_price(writing: Writing, body: NewPrice) -> JsonObject:
         price = await price_tools.set_price(
             writing.tx,
             await under_rules(writing.tx, writing.services.catalogue),
-            writing.services.settings,
+            writing.services.credentials,
             body.model,
             size=read_size(body.size),
             quality=body.quality,
@@ -156,13 +157,13 @@ async def import_prices(writing: Writing, body: Import) -> JsonObject:
     allowed = Allowed(body.allow_zero, body.allow_unpriced)
     refused, published = None, list[Price]()
     if not body.publish:
-        refused = refusal(catalogue, services.settings, current, proposal, allowed)
+        refused = refusal(catalogue, services.credentials, current, proposal, allowed)
     else:
         with told_over_http():
             published = await price_tools.publish(
                 writing.tx,
                 catalogue,
-                services.settings,
+                services.credentials,
                 proposal,
                 writing.actor,
                 allowed=allowed,
@@ -173,11 +174,11 @@ async def import_prices(writing: Writing, body: Import) -> JsonObject:
 
 
 def refusal(
-    catalogue: Catalogue, settings: Settings, current: Prices, proposal: Proposal, allowed: Allowed
+    catalogue: Catalogue, reachable: Collection[str], current: Prices, proposal: Proposal, allowed: Allowed
 ) -> str | None:
     try:
         with told_over_http():
-            guard(catalogue, settings, price_tools.terms_in(current), proposal.terms, allowed)
+            guard(catalogue, reachable, price_tools.terms_in(current), proposal.terms, allowed)
     except InvalidRequest as error:
         return error.message
     return None
@@ -207,10 +208,10 @@ async def preview(reading: Reading, body: Preview) -> JsonObject:
 async def end_price(writing: Writing, body: Ending) -> JsonObject:
     """From then on the model cannot be bought, until a price is set again."""
     catalogue = await under_rules(writing.tx, writing.services.catalogue)
-    settings, name, until = writing.services.settings, writing.path["model"], body.valid_from
+    reachable, name, until = writing.services.credentials, writing.path["model"], body.valid_from
     with told_over_http():
         price = await price_tools.end_price(
-            writing.tx, catalogue, settings, name, actor=writing.actor, valid_from=until
+            writing.tx, catalogue, reachable, name, actor=writing.actor, valid_from=until
         )
     return price_json(price)
 
