@@ -277,3 +277,22 @@ async def test_without_a_moderator_nobody_is_asked_and_nothing_recorded(
     assert drawn.status_code == 200
     (row,) = await rows_of(engine, account)
     assert row.moderation is None
+
+
+async def test_texts_in_fields_that_pass_through_are_judged_too(
+    services: Services, account: Account, serve: Serve, tmp_path: Path
+) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("contraband\n")
+
+    async with moderated(services, account, serve, moderation_blocklist_file=words) as gateway:
+        refused = [
+            await gateway.draw(search_prompt="a contraband box"),
+            await gateway.draw(system_prompt={"parts": ["x", {"text": "Contraband"}]}),
+            await gateway.draw(style="contraband"),
+        ]
+        drawn = await gateway.draw(search_prompt="a box")
+
+    assert [answer.status_code for answer in refused] == [400, 400, 400]
+    assert {answer.json()["error"]["code"] for answer in refused} == {"moderation_blocked"}
+    assert drawn.status_code == 200

@@ -99,7 +99,7 @@ def wrongs(request: Request) -> list[str]:
             "signature": request.headers.get("webhook-signature") == signature_of(request),
             "id": request.headers.get("webhook-id") == body.get("id"),
             "fields": set(body)
-            == {"id", "stage", "policy", "account", "prompt", "negative_prompt", "images"},
+            == {"id", "stage", "policy", "account", "prompt", "negative_prompt", "fields", "images"},
         }
     return [name for name, fine in right.items() if not fine]
 

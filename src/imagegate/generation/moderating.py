@@ -1,6 +1,6 @@
 """Where moderation stands on the line: before the hold over what was said, and after the making over what was made."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import structlog
@@ -37,6 +37,7 @@ async def check_input(
         request.prompt,
         request.negative_prompt,
         pictures_of(given),
+        tuple(texts_in([request.style, *request.extras.values()])),
     )
     verdict = await services.moderation.judge(subject)
     note(services, verdict, key=public_id("key", principal.key_id))
@@ -50,6 +51,18 @@ async def check_input(
             "Nothing was held or charged, and no provider was asked; try again shortly."
         )
     return verdict
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in what came as JSON, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from texts_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts_in(inner)
 
 
 def pictures_of(images: Sequence[InputImage]) -> tuple[Picture, ...]:

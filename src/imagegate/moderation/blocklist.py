@@ -58,8 +58,7 @@ class Blocklist:
 
     def judge(self, subject: Subject) -> Finding:
         """Of the texts alone, at once. Does not say which entry it was."""
-        texts = (subject.prompt, subject.negative_prompt or "")
-        found = any(self.finds(text) for text in texts if text)
+        found = any(self.finds(text) for text in subject.texts)
         return Finding(NAME, found, (NAME,) if found else ())
 
     def finds(self, text: str) -> bool:

@@ -80,7 +80,7 @@ class OpenAiModerator:
 
 
 def text_of(subject: Subject) -> str:
-    return "\n\n".join(text for text in (subject.prompt, subject.negative_prompt) if text)
+    return "\n\n".join(subject.texts)
 
 
 def write_body(model: str, text: str | None, picture: Picture | None) -> bytes:

@@ -22,6 +22,7 @@ class Subject:
     """What is to be judged. id: `mod_…`, its own; account: `acc_…`.
 
     stage: `input` (before anything is held) or `output` (an image that was made, with the prompt it was made from).
+    fields: texts in fields that would pass through to a provider, such as `search_prompt`.
     """
 
     id: str
@@ -31,6 +32,12 @@ class Subject:
     prompt: str
     negative_prompt: str | None = None
     pictures: tuple[Picture, ...] = ()
+    fields: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that was said in words."""
+        return tuple(text for text in (self.prompt, self.negative_prompt, *self.fields) if text)
 
 
 @dataclass(frozen=True, slots=True)

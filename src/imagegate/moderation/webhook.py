@@ -61,6 +61,7 @@ def write_body(subject: Subject) -> bytes:
             "account": subject.account,
             "prompt": subject.prompt,
             "negative_prompt": subject.negative_prompt,
+            "fields": list(subject.fields),
             "images": images,
         }
     )
