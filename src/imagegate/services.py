@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,12 +17,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imagegate import failpoints
+from imagegate.catalogue import preference_rows, rule_rows
 from imagegate.catalogue import prices as price_rows
-from imagegate.catalogue import rule_rows
 from imagegate.catalogue.catalogue import Catalogue
 from imagegate.catalogue.prices import PriceBook
-from imagegate.domain import Adapter, Credential
+from imagegate.domain import Adapter
 from imagegate.errors import OperatorError
+from imagegate.identity.credentials import CredentialBook
 from imagegate.identity.keys import KeyCache
 from imagegate.identity.limits import Limiter
 from imagegate.identity.limits_local import LocalLimiter
@@ -31,10 +33,12 @@ from imagegate.journal.journal import Journal
 from imagegate.journal.lease import Lease
 from imagegate.journal.waiting import Watch
 from imagegate.media.store import ImageStore, open_store
-from imagegate.moderation.blocklist import Blocklist
+from imagegate.moderation.panel import Panel, open_panel
 from imagegate.outbound import Outbound, open_outbound
 from imagegate.pool import WorkPool
-from imagegate.registry import credentials_for, open_registry
+from imagegate.registry import load_access, open_registry
+from imagegate.routing import rows as health_rows
+from imagegate.routing.health import Health
 from imagegate.settings import Settings
 from imagegate.supervisor import Supervisor
 
@@ -51,6 +55,8 @@ class Status:
     running: set[UUID] = field(default_factory=set)
     watch: Watch = field(default_factory=Watch)
     prices_read_at: float = field(default_factory=monotonic)
+    moderated: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How often moderation said what, by stage and verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +67,17 @@ class Services:
     keys: KeyCache
     catalogue: Catalogue
     prices: PriceBook
-    credentials: Mapping[str, Credential]
+    credentials: CredentialBook
     adapters: Mapping[str, Adapter]
     outbound: Outbound
     pool: WorkPool
     store: ImageStore
-    blocklist: Blocklist
+    moderation: Panel
     limiter: Limiter
     journal: Journal
     supervisor: Supervisor
     status: Status
+    health: Health
 
 
 @asynccontextmanager
@@ -81,8 +88,9 @@ async def open_services(
     async with AsyncExitStack() as stack:
         registry = await stack.enter_async_context(open_registry(settings, say))
         engine, keyring, catalogue = registry.engine, registry.keyring, registry.catalogue
-        pool = WorkPool(threads=settings.work_threads or max(4, os.cpu_count() or 1))
+        pool = WorkPool(threads=settings.work_threads or max(2, os.cpu_count() or 1))
         stack.callback(pool.close)
+        check_refusal_fallback(settings, catalogue)
         store = open_store(settings)
         stack.push_async_callback(store.close)
         await check_store(engine, store)
@@ -95,16 +103,17 @@ async def open_services(
             keys=KeyCache(engine, keyring.key_pepper),
             catalogue=catalogue,
             prices=registry.prices,
-            credentials=credentials_for(catalogue, settings),
+            credentials=registry.credentials,
             adapters=adapters_for(catalogue, outbound, pool),
             outbound=outbound,
             pool=pool,
             store=store,
-            blocklist=Blocklist.read(settings.moderation_blocklist_file),
+            moderation=open_panel(settings, outbound, pool),
             limiter=await stack.enter_async_context(open_limiter(settings, engine)),
             journal=journal,
             supervisor=Supervisor(),
             status=Status(),
+            health=Health(frozenset(p.name for p in catalogue.providers.values() if not p.rests)),
         )
         failpoints.check(settings)
         if registry.alone_since is not None:
@@ -119,7 +128,10 @@ async def background(services: Services) -> AsyncIterator[None]:
     lease = Lease(services.engine, services.journal.worker_id, services.settings)
     await lease.renew()
     lane = asyncio.create_task(services.journal.run())
-    others = [asyncio.create_task(refresh(services)), asyncio.create_task(lease.keep())]
+    known = (services.engine, services.journal.worker_id, services.health)
+    await health_rows.load(services.engine, services.health)
+    upkeep = (refresh(services), lease.keep(), health_rows.keep(*known))
+    others = [asyncio.create_task(work) for work in upkeep]
     try:
         yield
     finally:
@@ -131,6 +143,7 @@ async def background(services: Services) -> AsyncIterator[None]:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await health_rows.save(*known)
 
 
 async def forget_workers(engine: AsyncEngine, alone_since: datetime, lease_s: float) -> None:
@@ -177,6 +190,15 @@ async def check_store(engine: AsyncEngine, store: ImageStore) -> None:
         )
 
 
+def check_refusal_fallback(settings: Settings, catalogue: Catalogue) -> None:
+    """Raises OperatorError for a provider that nobody knows: its name would be without effect."""
+    if unknown := sorted(settings.refusal_providers - set(catalogue.providers)):
+        known = ", ".join(sorted(catalogue.providers))
+        raise OperatorError(
+            f"IMAGEGATE_REFUSAL_FALLBACK names {', '.join(unknown)}, which is no provider. There are {known}."
+        )
+
+
 def adapters_for(catalogue: Catalogue, outbound: Outbound, pool: WorkPool) -> dict[str, Adapter]:
     """Import every adapter by its dotted path. Raises OperatorError for one that cannot be had."""
     found: dict[str, Adapter] = {}
@@ -199,6 +221,9 @@ async def refresh(services: Services) -> None:
                 if versions != known:
                     services.prices.replace(await price_rows.load(connection))
                     services.catalogue.rules.replace(await rule_rows.load(connection))
+                    services.catalogue.preferences.replace(await preference_rows.load(connection))
+                    places = (services.catalogue, services.settings, services.keyring)
+                    services.credentials.replace(await load_access(connection, *places))
                     known = versions
             services.status.prices_read_at = monotonic()
         except Exception as error:

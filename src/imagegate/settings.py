@@ -5,11 +5,11 @@ Settings are built by the command line and the app factory, never at import. Uni
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -28,11 +28,18 @@ def default_data_dir() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
-    """What the environment says of one provider; None = the catalogue's default."""
+    """What the environment says of one provider; None = the catalogue's default. api_key: one, or several by commas."""
 
     base_url: str | None = None
     api_key: SecretStr | None = None
     trusted_hosts: frozenset[str] = frozenset()
+
+    @property
+    def api_keys(self) -> tuple[SecretStr, ...]:
+        """The keys, in the order they are written, without the blanks around them."""
+        if self.api_key is None:
+            return ()
+        return tuple(SecretStr(key.strip()) for key in self.api_key.get_secret_value().split(","))
 
 
 class Settings(BaseSettings):
@@ -93,6 +100,9 @@ class Settings(BaseSettings):
     link_ttl_s: int = Field(3600, ge=60, le=604_800, description="How long a media link is valid.")
     keep_images_h: int = Field(720, ge=24, description="How long images are kept.")
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Largest request body.")
+    max_upload_bytes: int = Field(
+        66 * 1024 * 1024, ge=1024, description="Largest request body of an edit that is sent as a form."
+    )
     body_timeout_s: float = Field(
         30.0, gt=0, le=600, description="Longest time a request body may take to arrive."
     )
@@ -100,7 +110,7 @@ class Settings(BaseSettings):
         4096, ge=1, description="Generations one process works on at once; more are shed with 503."
     )
     work_threads: int = Field(
-        0, ge=0, le=256, description="Threads for decoding and storing images. 0 = one per core, at least 4."
+        0, ge=0, le=256, description="Threads for decoding and encoding images. 0 = one per core, at least 2."
     )
     currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="Currency shown to callers.")
     tokens_per_currency_unit: int = Field(
@@ -116,12 +126,51 @@ class Settings(BaseSettings):
         100_000_000, ge=0, description="What a new account's test wallet starts with."
     )
     default_model: str = Field("sandbox", description="The model of requests that name none.")
+    routing_policy: Literal["catalogue", "cheapest", "fastest", "best", "balanced"] = Field(
+        "catalogue", description="In which order providers are asked, where neither request nor key says it."
+    )
+    refusal_fallback: str = Field(
+        "",
+        description="Providers that may be asked after another one's moderation refused, comma-separated.",
+    )
+    billed_invalid_fallback: bool = Field(
+        False,
+        description="true: after an answer without a usable image, one call may go to the next provider.",
+    )
     catalogue_file: Path | None = Field(
         None, description="A YAML file with further providers, models and prices."
     )
-    moderation_blocklist_file: Path | None = Field(
-        None, description="A text file; a prompt with one of its lines is refused."
+    moderation_policy: Literal["off", "flag", "block"] = Field(
+        "block", description="off, flag or block: of accounts and keys that have no policy of moderation."
     )
+    moderation_blocklist_file: Path | None = Field(
+        None, description="A text file: a word, a phrase or re:PATTERN a line, looked for in prompts."
+    )
+    moderation_openai_key: SecretStr | None = Field(
+        None,
+        description="Key of OpenAI's moderation endpoint; with it, prompts and pictures are judged there.",
+    )
+    moderation_openai_url: str | None = Field(
+        None, description="Base URL of an endpoint that copies it. Absent: https://api.openai.com/v1."
+    )
+    moderation_openai_model: str = Field("omni-moderation-latest", description="The model that judges.")
+    moderation_openai_thresholds: str = Field(
+        "",
+        description="Least scores that count, as violence=0.8,sexual=0.5. Absent: the endpoint's own word.",
+    )
+    moderation_webhook_url: str | None = Field(
+        None, description="A service of your own that judges prompts and pictures; it may be private."
+    )
+    moderation_webhook_secret: SecretStr | None = Field(
+        None, description="whsec_ and base64: signs what is sent there, as Standard Webhooks says."
+    )
+    moderation_budget_s: float = Field(
+        2.0, gt=0, le=30, description="Longest wait for all moderators together."
+    )
+    moderation_fail_open: bool = Field(
+        False, description="true: what a moderator says nothing of passes. Else it is refused with 503."
+    )
+    moderation_output: bool = Field(False, description="true: images that were made are judged too.")
     cdn_safe_status: bool = Field(
         False, description="true: 502 and 504 are sent as 424, for CDNs that replace their bodies."
     )
@@ -153,6 +202,10 @@ class Settings(BaseSettings):
         if self.heartbeat_s * 2 > self.worker_lease_s:
             raise ValueError("IMAGEGATE_WORKER_LEASE_S must be at least twice IMAGEGATE_HEARTBEAT_S")
         return self
+
+    @property
+    def refusal_providers(self) -> frozenset[str]:
+        return frozenset(name.strip() for name in self.refusal_fallback.split(",") if name.strip())
 
     @property
     def embedded(self) -> bool:
@@ -188,7 +241,7 @@ def read_providers(environment: Mapping[str, str]) -> dict[str, ProviderSettings
         match = PROVIDER_VARIABLE.fullmatch(variable)
         if match and value:
             found.setdefault(match[1].lower(), {})[match[2].lower()] = value
-    return {
+    settings = {
         name: ProviderSettings(
             base_url=values["base_url"].rstrip("/") if "base_url" in values else None,
             api_key=SecretStr(values["api_key"]) if "api_key" in values else None,
@@ -198,3 +251,16 @@ def read_providers(environment: Mapping[str, str]) -> dict[str, ProviderSettings
         )
         for name, values in found.items()
     }
+    for name, ours in settings.items():
+        check_keys(f"{PREFIX}{name.upper()}_API_KEY", ours.api_keys)
+    return settings
+
+
+def check_keys(variable: str, keys: Sequence[SecretStr]) -> None:
+    """Raises OperatorError when a key is empty or stands twice."""
+    plain = [key.get_secret_value() for key in keys]
+    if not all(plain):
+        text = "holds an empty key: write one key, or several with one comma between two."
+        raise OperatorError(f"{variable} {text}")
+    if len(set(plain)) < len(plain):
+        raise OperatorError(f"{variable} holds the same key twice.")

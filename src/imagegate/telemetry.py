@@ -1,6 +1,6 @@
 """What this process counts, and how it is told to Prometheus. Text format; no label can take endless values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, ProcessCollector, generate_latest
@@ -23,7 +23,35 @@ class Reading:
     oldest_open_hold_s: float | None = None
     proof_violations: int | None = None
     proof_at_s: float | None = None
+    offerings: Sequence["OfferingReading"] = ()
+    moderated: Mapping[tuple[str, str], int] | None = None
+    """How often moderation said what, by stage and verdict."""
 
+
+@dataclass(frozen=True, slots=True)
+class OfferingReading:
+    """How an offering of the catalogue does. open: 0 asked like any other, 1 resting, 0.5 tried by one call."""
+
+    provider: str
+    offering: str
+    open: float
+    p50_s: float | None
+    calls: int
+    failures: int
+    retries_left: int
+
+
+OFFERING_GAUGES = (
+    ("imagegate_offering_open", "0: asked like any other; 1: resting; 0.5: tried by one call.", "open"),
+    ("imagegate_offering_p50_seconds", "Median of the latest successful calls.", "p50_s"),
+    ("imagegate_offering_calls", "Calls sent within the window of its breaker, five minutes.", "calls"),
+    ("imagegate_offering_failures", "Those that ended in failure within that window.", "failures"),
+    (
+        "imagegate_offering_retries_left",
+        "Second attempts that the retry budget of its provider allows.",
+        "retries_left",
+    ),
+)
 
 GAUGES = (
     ("imagegate_generations_in_flight", "Generations this process works on.", "in_flight"),
@@ -95,6 +123,18 @@ class Read(Collector):
             value = getattr(self._reading, field)
             if value is not None:
                 yield GaugeMetricFamily(name, about, value=value)
+        for name, about, field in OFFERING_GAUGES:
+            family = GaugeMetricFamily(name, about, labels=("provider", "offering"))
+            for offering in self._reading.offerings:
+                value = getattr(offering, field)
+                if value is not None:
+                    family.add_metric((offering.provider, offering.offering), value)
+            yield family
+        said = "What moderation said, by stage and verdict."
+        moderation = CounterMetricFamily("imagegate_moderation", said, labels=("stage", "verdict"))
+        for labels, times in sorted((self._reading.moderated or {}).items()):
+            moderation.add_metric(labels, times)
+        yield moderation
         if self._reading.limiter_fallbacks is not None:
             about = "Requests whose limits were kept by this process alone, since Redis was away."
             yield CounterMetricFamily(

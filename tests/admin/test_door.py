@@ -39,11 +39,15 @@ WRITES = {
     "/models/acme/none/redirect": ("models:write", {"target": "sandbox"}),
     "/models/acme/none/alias": ("models:write", {"alias": "never"}),
     "/models/acme/none/unalias": ("models:write", {}),
+    "/providers/nobody/keys": ("providers:write", {"name": "never", "key": "never"}),
+    "/providers/keys/pvk_0/revoke": ("providers:write", {}),
+    "/providers/nobody/enable": ("providers:write", {}),
+    "/providers/nobody/disable": ("providers:write", {}),
     "/prices": ("prices:write", {"model": "acme/none", "tokens": 5}),
     "/prices/import": ("prices:write", {"content": ""}),
     "/prices/acme/none/end": ("prices:write", {}),
 }
-QUESTIONS = ("/admin/v1/prices/preview",)
+QUESTIONS = ("/admin/v1/prices/preview", "/admin/v1/providers/{provider}/test")
 READS = (
     "/accounts",
     "/accounts/nobody",
@@ -60,6 +64,8 @@ READS = (
     "/prices/export",
     "/prices/check",
     "/prices/acme/none",
+    "/providers",
+    "/providers/nobody",
 )
 
 

@@ -22,6 +22,7 @@ from imagegate.identity import keys
 from imagegate.identity.audit import Actor
 from imagegate.ids import new_id
 from imagegate.moderation.blocklist import Blocklist
+from imagegate.moderation.panel import Panel
 from imagegate.services import Services, forget_workers, open_services
 from tests.conftest import LIVE_TOKENS, Account, listening, open_account
 from tests.fake_provider import FakeProvider
@@ -109,7 +110,7 @@ async def test_a_model_nobody_configured_sells_says_which_key_is_missing(client:
 async def test_a_prompt_on_the_blocklist_is_refused_before_the_hold(
     services: Services, account: Account, serve: Callable[[Services], Awaitable[str]]
 ) -> None:
-    strict = replace(services, blocklist=Blocklist(["forbidden fruit"]))
+    strict = replace(services, moderation=Panel(Blocklist(["forbidden fruit"])))
 
     async with AsyncClient(
         base_url=await serve(strict), headers={"api-key": account.key}, timeout=30

@@ -15,6 +15,7 @@ from imagegate.domain import ProviderCall, ProviderImage, ProviderResult, Upstre
 from imagegate.errors import Ambiguous, ContentRejected
 from imagegate.generation import recovery
 from imagegate.generation.recovery import Deaths
+from imagegate.identity.credentials import CredentialBook
 from imagegate.ids import new_id
 from imagegate.journal.journal import Journal
 from imagegate.services import Services, Status
@@ -173,7 +174,8 @@ async def test_work_that_nobody_can_ask_about_is_voided_and_its_cost_at_risk(
     slow = SlowProvider()
     await die_after_it_is_accepted(services, account, slow, serve)
     async with another_worker(services, slow) as heir:
-        without = {name: c for name, c in services.credentials.items() if name != "openai"}
+        found = {name: access for name, access in services.credentials.found.items() if name != "openai"}
+        without = CredentialBook(found)
         adapters = {**services.adapters}  # the plain adapter cannot resume, either
         await recovery.sweep(replace(heir, credentials=without, adapters=adapters), Deaths(0))
         row = await until_state(engine, account, "voided")

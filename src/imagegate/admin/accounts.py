@@ -13,6 +13,7 @@ from imagegate.identity.accounts import Account
 from imagegate.identity.audit import Actor, record
 from imagegate.ledger import holds, wallets
 from imagegate.ledger.wallets import Funding
+from imagegate.moderation.verdicts import Policy
 from imagegate.settings import Settings
 
 SIGNUP = Funding(kind="grant", debit="promo", source="signup")
@@ -34,6 +35,7 @@ def account_json(account: Account) -> dict[str, Any]:
         "name": account.name,
         "created_at": timestamp(account.created_at),
         "closed_at": timestamp(account.closed_at),
+        "moderation": account.moderation,
     }
 
 
@@ -66,6 +68,17 @@ async def close_account(tx: AsyncConnection, who: str, actor: Actor) -> Closed:
         tx, actor, "accounts.close", account.public_id, account_id=account_id, detail={"name": account.name}
     )
     return Closed(account, again=False)
+
+
+async def set_moderation(tx: AsyncConnection, who: str, policy: Policy | None, actor: Actor) -> Account:
+    """The policy of its keys that have none; None: the gateway's. who: `acc_…` or a name. Raises NotFound."""
+    before = await accounts.read_account(tx, who)
+    account = await accounts.set_moderation(tx, before.id, policy)
+    detail = {"name": account.name, "moderation": policy, "before": before.moderation}
+    await record(
+        tx, actor, "accounts.set_moderation", account.public_id, account_id=account.id, detail=detail
+    )
+    return account
 
 
 async def get_account(connection: AsyncConnection, who: str) -> Account:

@@ -135,6 +135,7 @@ async def show(connection: AsyncConnection, catalogue: Catalogue, text: str) -> 
         "idempotency_key": row.idempotency_key,
         "request": row.request,
         "usage": (row.result or {}).get("usage"),
+        "moderation": row.moderation,
         "error": error if failed else None,
         "bill": bills.bill_json(row, price, moved),
         "attempts": [attempt_json(attempt) for attempt in tried],
@@ -149,7 +150,18 @@ def children(table: Any, row: Any) -> Select[Any]:
 
 
 def attempt_json(row: Any) -> dict[str, Any]:
-    plain = ("epoch", "seq", "provider", "offering", "class", "images", "detail", "upstream_id", "ms")
+    plain = (
+        "epoch",
+        "seq",
+        "provider",
+        "offering",
+        "class",
+        "images",
+        "detail",
+        "upstream_id",
+        "credential_id",
+        "ms",
+    )
     shown = {name: row._mapping[name] for name in plain}
     costs = {name: row._mapping[name] for name in ("cost_usd", "at_risk_usd")}
     return {

@@ -17,6 +17,7 @@ from imagegate.identity.keys import Labels
 from imagegate.identity.rotation import KeyFilter
 from imagegate.ids import parse_public_id, public_id
 from imagegate.ledger import holds
+from imagegate.moderation.verdicts import Policy
 
 LONGEST_OVERLAP_S = 90 * 86_400
 ALL_KEYS = 100_000
@@ -37,6 +38,7 @@ class Key:
     revoked_at: datetime | None = None
     rotated_from: UUID | None = None
     plain: str | None = None
+    moderation: str | None = None
 
     def status(self, now: datetime) -> str:
         if self.revoked_at is not None:
@@ -59,6 +61,7 @@ class Key:
             "expires_at": timestamp(self.expires_at),
             "revoked_at": timestamp(self.revoked_at),
             "rotated_from": public_id("key", self.rotated_from) if self.rotated_from else None,
+            "moderation": self.moderation,
         }
 
 
@@ -91,7 +94,7 @@ async def rotate_key(
     expires_at: datetime | None,
     actor: Actor,
 ) -> tuple[Key, Key]:
-    """A new key with the old one's labels and limits; the old one ends `overlap_s` seconds from now, or earlier.
+    """A new key with the old one's labels, limits and moderation; the old one ends in `overlap_s` seconds, or earlier.
 
     text: `key_…` or the UUID itself; overlap_s: 0 to 90 days; expires_at: when the new key ends. Returns the new key,
     in plain text for the only time, and the old one. Raises NotFound, InvalidRequest, Conflict (not active, closed).
@@ -122,14 +125,33 @@ async def revoke_key(tx: AsyncConnection, text: str, actor: Actor) -> Key:
     return key
 
 
+async def set_moderation(tx: AsyncConnection, text: str, policy: Policy | None, actor: Actor) -> Key:
+    """Its policy; None: its account's. text: `key_…` or the UUID itself. Raises NotFound."""
+    key_id = get_key_id(text)
+    account_id, _ = await keys.get_owner(tx, key_id)
+    before = await rotation.get_key(tx, key_id)
+    await rotation.set_moderation(tx, key_id, policy)
+    key = key_from(await rotation.get_key(tx, key_id))
+    detail = described(key) | {"moderation": policy, "before": before.moderation}
+    named = public_id("key", key_id)
+    await record(tx, actor, "keys.set_moderation", named, account_id=account_id, detail=detail)
+    return key
+
+
 async def touch_wallet_of(tx: AsyncConnection, text: str) -> tuple[UUID, UUID]:
     """The key's id and its account's; the wallet is locked and at a new revision. Raises NotFound."""
-    key_id = read_key_id(text)
-    if key_id is None:
-        raise NotFound("There is no such key. List them: imagegate keys list")
+    key_id = get_key_id(text)
     account_id, env = await keys.get_owner(tx, key_id)
     await holds.touch_wallets(tx, account_id, env)
     return key_id, account_id
+
+
+def get_key_id(text: str) -> UUID:
+    """Raises NotFound."""
+    key_id = read_key_id(text)
+    if key_id is None:
+        raise NotFound("There is no such key. List them: imagegate keys list")
+    return key_id
 
 
 def read_key_id(text: str) -> UUID | None:
@@ -172,4 +194,5 @@ def key_from(row: Row[Any], plain: str | None = None) -> Key:
         row.revoked_at,
         row.rotated_from,
         plain,
+        row.moderation,
     )

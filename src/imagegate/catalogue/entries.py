@@ -11,8 +11,8 @@ from imagegate.domain import Model
 class Provider:
     """How a provider is reached. `adapter`: `module:Class`; `base_url` None: the environment tells it.
 
-    test_path: below the base URL; a GET there with our key costs nothing and fails without one. test_header: what the key
-    is sent in there; None = `Authorization: Bearer`.
+    test_path: below the base URL; a GET there with our key costs nothing and fails without one. test_header: what
+    the key is sent in there; None = `Authorization: Bearer`.
     """
 
     name: str

@@ -20,6 +20,7 @@ from imagegate.cli import (
     models,
     operators,
     prices,
+    providers,
     serve,
     usage,
     wallets,
@@ -38,6 +39,7 @@ for verb in (demo.demo, serve.serve, image.image, usage.usage, doctor.doctor):
     app.command()(verb)
 NOUNS = (
     models,
+    providers,
     accounts,
     keys,
     limits,

@@ -5,9 +5,13 @@ from typing import Annotated
 import typer
 
 from imagegate.cli.desk import Desk, run
-from imagegate.cli.options import Json, Reason, ReasonOrNone, actor
+from imagegate.cli.options import Json, PolicyOrDefault, Reason, ReasonOrNone, actor
 
-app = typer.Typer(name="accounts", help="Accounts: make one, list them, close one.", no_args_is_help=True)
+app = typer.Typer(
+    name="accounts",
+    help="Accounts: make one, list them, close one, set its moderation.",
+    no_args_is_help=True,
+)
 
 
 @app.command()
@@ -42,9 +46,12 @@ def list_(json: Json = False) -> None:
         async with desk.registry() as registry, registry.engine.connect() as connection:
             found = await accounts.list_accounts(connection)
         listed = [accounts.account_json(account) for account in found]
-        rows = [(a["name"], a["id"], a["created_at"], a["closed_at"] or "") for a in listed]
+        rows = [
+            (a["name"], a["id"], a["created_at"], a["closed_at"] or "", a["moderation"] or "") for a in listed
+        ]
+        columns = ("name", "id", "created", "closed", "moderation")
         empty = "There is no account yet. Make one: imagegate accounts create NAME"
-        desk.answer_table({"accounts": listed}, ("name", "id", "created", "closed"), rows, empty)
+        desk.answer_table({"accounts": listed}, columns, rows, empty)
 
     run(work, json=json)
 
@@ -64,5 +71,27 @@ def close(
             done = await accounts.close_account(tx, name, Actor(actor(), reason))
         text = "was closed before" if done.again else "is closed"
         desk.answer(accounts.account_json(done.account), f"Account {done.account.name!r} {text}.")
+
+    run(work, json=json)
+
+
+@app.command("set-moderation")
+def set_moderation(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The account's name, or its acc_… id.")],
+    policy: PolicyOrDefault,
+    reason: Reason,
+    json: Json = False,
+) -> None:
+    """Set the policy of moderation of an account's keys that have none. In force within two seconds."""
+    from imagegate.admin import accounts
+    from imagegate.identity.audit import Actor
+
+    async def work(desk: Desk) -> None:
+        wanted = None if policy == "default" else policy
+        async with desk.registry() as registry, registry.engine.begin() as tx:
+            changed = await accounts.set_moderation(tx, name, wanted, Actor(actor(), reason))
+            usual = registry.settings.moderation_policy
+        told = wanted or f"the gateway's, {usual}"
+        desk.answer(accounts.account_json(changed), f"Moderation of account {changed.name!r}: {told}.")
 
     run(work, json=json)

@@ -19,7 +19,7 @@ app = typer.Typer(name="config", help="The configuration: show it, write an exam
 MASK = "********"
 ENV_FILE = Path(".env")
 PARTS = (
-    ("API_KEY", "our key at {name}."),
+    ("API_KEY", "our key at {name}; several with commas between them are taken in turn as they are limited."),
     ("BASE_URL", "where {name} is called. Default: {default}"),
     (
         "TRUSTED_HOSTS",
@@ -79,7 +79,7 @@ def provider_settings() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "value": MASK if name.endswith("_API_KEY") else hide_password(value),
+            "value": mask_keys(value) if name.endswith("_API_KEY") else hide_password(value),
             "source": source_of(name),
             "default": None,
         }
@@ -112,6 +112,12 @@ def plain(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     return hide_password(str(value))
+
+
+def mask_keys(value: str) -> str:
+    """Nothing of the keys but how many they are."""
+    count = value.count(",") + 1
+    return MASK if count == 1 else f"{MASK} ({count} keys)"
 
 
 def hide_password(text: str) -> str:

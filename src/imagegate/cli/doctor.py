@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +15,8 @@ from imagegate.errors import ImagegateError, OperatorError
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from imagegate.identity.credentials import Access
+    from imagegate.identity.provider_keys import StoredKey
     from imagegate.registry import DatabaseUrls
     from imagegate.settings import Settings
 
@@ -50,6 +52,14 @@ def doctor(json: Json = False) -> None:
     run(work, json=json)
 
 
+@dataclass(slots=True)
+class Kept:
+    """What the database holds of providers; nothing where it could not be read."""
+
+    keys: "list[StoredKey]" = field(default_factory=list)
+    disabled: set[str] = field(default_factory=set)
+
+
 async def all_checks(desk: Desk) -> AsyncIterator[Check]:
     """What depends on something that failed is left out."""
     for check in check_variables():
@@ -62,10 +72,11 @@ async def all_checks(desk: Desk) -> AsyncIterator[Check]:
     yield Check("settings", "ok", "valid")
     folder = check_data_dir(settings)
     yield folder
+    kept = Kept()
     if folder.state != "fail":
-        async for check in check_database(desk, settings):
+        async for check in check_database(desk, settings, kept):
             yield check
-    for check in check_providers(settings):
+    for check in check_providers(settings, kept):
         yield check
     yield check_port(settings)
 
@@ -126,7 +137,8 @@ def check_data_dir(settings: "Settings") -> Check:
     return Check("data directory", "ok", f"{folder} can be written")
 
 
-async def check_database(desk: Desk, settings: "Settings") -> AsyncIterator[Check]:
+async def check_database(desk: Desk, settings: "Settings", kept: Kept) -> AsyncIterator[Check]:
+    """Fills `kept` as well."""
     from imagegate.db.base import open_engine
     from imagegate.registry import open_database
 
@@ -137,7 +149,7 @@ async def check_database(desk: Desk, settings: "Settings") -> AsyncIterator[Chec
             try:
                 async with engine.begin() as tx:
                     yield Check("database", "ok", f"the {name} one answers")
-                    async for check in check_tables(tx, settings, urls):
+                    async for check in check_tables(tx, settings, urls, kept):
                         yield check
             finally:
                 await engine.dispose()
@@ -156,7 +168,7 @@ async def check_database(desk: Desk, settings: "Settings") -> AsyncIterator[Chec
 
 
 async def check_tables(
-    tx: "AsyncConnection", settings: "Settings", urls: "DatabaseUrls"
+    tx: "AsyncConnection", settings: "Settings", urls: "DatabaseUrls", kept: Kept
 ) -> AsyncIterator[Check]:
     from sqlalchemy import text
 
@@ -183,6 +195,8 @@ async def check_tables(
         yield Check("secret", "ok", "the one this database was set up with")
     except OperatorError as error:
         yield Check("secret", "fail", error.message)
+    else:
+        await read_providers(tx, settings, kept)
     yield await check_images(tx, settings)
 
 
@@ -208,27 +222,49 @@ async def check_images(tx: "AsyncConnection", settings: "Settings") -> Check:
     return Check("image store", "ok", where)
 
 
-def check_providers(settings: "Settings") -> list[Check]:
+async def read_providers(tx: "AsyncConnection", settings: "Settings", kept: Kept) -> None:
+    from imagegate.catalogue import provider_rules
+    from imagegate.identity import provider_keys
+    from imagegate.identity.secret import Keyring, load_master
+
+    kept.keys += await provider_keys.load(tx, Keyring.derive(load_master(settings)).sealing)
+    kept.disabled |= await provider_rules.load_disabled(tx)
+
+
+def check_providers(settings: "Settings", kept: Kept) -> list[Check]:
     from imagegate.catalogue.catalogue import load_catalogue
-    from imagegate.registry import credentials_for
+    from imagegate.registry import access_to
 
     try:
         catalogue = load_catalogue(settings.catalogue_file)
     except OperatorError as error:
         return [Check("catalogue", "fail", error.message, "correct IMAGEGATE_CATALOGUE_FILE")]
-    configured = credentials_for(catalogue, settings)
+    found = access_to(catalogue, settings, kept.keys, kept.disabled)
     checks = []
     for name, provider in catalogue.providers.items():
+        if name in found:
+            checks.append(check_access(name, found[name]))
+            continue
         part = "API_KEY" if provider.needs_key else "BASE_URL"
-        if name in configured:
-            checks.append(Check(f"provider {name}", "ok", f"configured {configured[name].base_url}".rstrip()))
-        else:
-            advice = f"to use it, set IMAGEGATE_{name.upper()}_{part}"
-            checks.append(Check(f"provider {name}", "ok", "not configured, so it is not asked", advice))
-    if not set(configured) - {"sandbox"}:
+        advice = f"to use it, set IMAGEGATE_{name.upper()}_{part}"
+        checks.append(Check(f"provider {name}", "ok", "not configured, so it is not asked", advice))
+    for key in kept.keys:
+        if key.fault is not None:
+            detail = f"{key.public_id} ({key.name}) {key.fault}, so it is not used"
+            advice = f"revoke it and add it again: imagegate providers revoke-key {key.public_id}"
+            checks.append(Check(f"provider {key.provider}", "warn", detail, advice))
+    if not {name for name, access in found.items() if access.enabled} - {"sandbox"}:
         detail = "none but the sandbox is configured: live requests for other models are refused"
         checks.append(Check("providers", "warn", detail, "set the API key of one"))
     return checks
+
+
+def check_access(name: str, access: "Access") -> Check:
+    keys = f" with {len(access.keys)} keys" if len(access.keys) > 1 else ""
+    detail = f"configured {access.credential.base_url}".rstrip() + keys
+    if access.enabled:
+        return Check(f"provider {name}", "ok", detail)
+    return Check(f"provider {name}", "ok", f"{detail}, but disabled", f"imagegate providers enable {name}")
 
 
 def check_port(settings: "Settings") -> Check:

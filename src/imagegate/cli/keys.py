@@ -12,13 +12,16 @@ from imagegate.cli.options import (
     Env,
     Expires,
     Json,
+    PolicyOrDefault,
     Reason,
     ReasonOrNone,
     actor,
     read_expiry,
 )
 
-app = typer.Typer(name="keys", help="API keys: make, list, rotate, revoke.", no_args_is_help=True)
+app = typer.Typer(
+    name="keys", help="API keys: make, list, rotate, revoke, set moderation.", no_args_is_help=True
+)
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -78,10 +81,11 @@ def list_(account: AnyAccountName = None, json: Json = False) -> None:
                 key["status"],
                 " ".join(key[label] for label in ("team", "app", "environment") if key[label]),
                 key["expires_at"] or "",
+                key["moderation"] or "",
             )
             for key in listed
         ]
-        columns = ("id", "account", "env", "key", "status", "labels", "expires")
+        columns = ("id", "account", "env", "key", "status", "labels", "expires", "moderation")
         empty = "There is no key yet. Make one: imagegate keys create --account NAME --env test"
         desk.answer_table({"keys": listed}, columns, rows, empty)
 
@@ -133,5 +137,21 @@ def revoke(key_id: KeyId, reason: ReasonOrNone = "by command line", json: Json =
             key = await keys.revoke_key(tx, key_id, Actor(actor(), reason))
         revoked = public_id("key", key.id)
         desk.answer({"id": revoked, "status": "revoked"}, f"{revoked} is revoked.")
+
+    run(work, json=json)
+
+
+@app.command("set-moderation")
+def set_moderation(key_id: KeyId, policy: PolicyOrDefault, reason: Reason, json: Json = False) -> None:
+    """Set a key's policy of moderation. In force within two seconds."""
+    from imagegate.admin import keys
+    from imagegate.identity.audit import Actor
+
+    async def work(desk: Desk) -> None:
+        wanted = None if policy == "default" else policy
+        async with desk.registry() as registry, registry.engine.begin() as tx:
+            key = await keys.set_moderation(tx, key_id, wanted, Actor(actor(), reason))
+        changed = key.to_json()
+        desk.answer(changed, f"Moderation of {changed['id']}: {wanted or 'its account decides'}.")
 
     run(work, json=json)

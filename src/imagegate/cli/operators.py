@@ -30,7 +30,8 @@ def create(
             "--scope",
             metavar="SCOPE",
             callback=scopes,
-            help="read, keys:write, wallets:write, prices:write, models:write or generations:write; repeat it.",
+            help="read, keys:write, wallets:write, prices:write, models:write, providers:write or generations:write; "
+            "repeat it.",
         ),
     ],
     expires: Expires = None,

@@ -56,6 +56,11 @@ Expires = Annotated[
     ),
 ]
 
+PolicyOrDefault = Annotated[
+    Literal["off", "flag", "block", "default"],
+    typer.Argument(metavar="POLICY", help="off, flag or block; default: that of the next level."),
+]
+
 
 def read_size(text: str | None) -> "Size | None":
     """A size that `a_size` has let through."""

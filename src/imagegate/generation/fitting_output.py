@@ -5,11 +5,10 @@ from typing import Any
 from imagegate.domain import GenerationRequest, Offering, Output, Size
 from imagegate.errors import InvalidRequest
 from imagegate.generation.receipts import Receipts
+from imagegate.media.images import MAX_AVIF_EDGE_PX, avif_allowed
 
 COMPRESSED = ("jpeg", "webp", "avif")
 OPAQUE = ("jpeg",)
-LARGEST_AVIF_PX = 1600
-"""Of the longer edge. A larger one takes seconds to encode and megabytes to decode."""
 
 
 def fit_output(
@@ -54,9 +53,9 @@ def formats_of(request: GenerationRequest, offering: Offering) -> tuple[str, ...
 
 
 def wanted_format(request: GenerationRequest, size: Size, receipts: Receipts) -> str | None:
-    if request.output_format != "avif" or max(size.width_px, size.height_px) <= LARGEST_AVIF_PX:
+    if request.output_format != "avif" or avif_allowed(size):
         return request.output_format
-    receipts.drop("output_format", f"avif goes up to {LARGEST_AVIF_PX} pixels; the original format is kept")
+    receipts.drop("output_format", f"avif goes up to {MAX_AVIF_EDGE_PX} pixels; the original format is kept")
     return None
 
 

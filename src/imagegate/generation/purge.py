@@ -10,6 +10,7 @@ from datetime import datetime
 from imagegate.domain import Generation
 from imagegate.errors import Conflict
 from imagegate.journal.purging import Purged
+from imagegate.media.objects import quarantined
 from imagegate.media.store import ImageStore
 
 GONE = "The images of this generation have expired or were purged. What was charged for them stands."
@@ -21,8 +22,9 @@ async def remove_objects(store: ImageStore, purged: Purged) -> int:
     A later epoch's are left: it may run again under its idempotency key. Raises StorageUnavailable: purge once more.
     """
     removed = 0
-    for name in await store.list(f"{purged.account_id.hex}/{purged.env}/{purged.generation_id.hex}/"):
-        if int(name.split("/")[3]) <= purged.epoch:
+    place = f"{purged.account_id.hex}/{purged.env}/{purged.generation_id.hex}/"
+    for name in [*await store.list(place), *await store.list(quarantined(place))]:
+        if int(name.split("/")[-2]) <= purged.epoch:
             await store.delete(name)
             removed += 1
     return removed

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from imagegate.domain import Attempt, Image, Quote
 from imagegate.errors import ImagegateError, NotFound, WorkerLost
-from imagegate.generation import records, resuming
+from imagegate.generation import quotes, records, resuming
 from imagegate.ids import public_id
 from imagegate.journal.items import Settle, Settled
 from imagegate.media import images, objects
@@ -35,7 +35,7 @@ PATIENCE_S = 10.0
 LOST = text(
     """
     SELECT g.account_id, g.env, g.id, g.key_id, g.epoch, g.model, g.price_version, g.quote, g.request, g.hold_tokens,
-        g.worker_id, w.id IS NULL AS unknown, w.lease_until, g.worker_id = :me AS own
+        g.moderation, g.worker_id, w.id IS NULL AS unknown, w.lease_until, g.worker_id = :me AS own
     FROM generations g LEFT JOIN workers w ON w.id = g.worker_id
     WHERE g.state IN ('queued', 'running', 'in_doubt')
         AND (w.id IS NULL OR w.lease_until < now()
@@ -132,7 +132,7 @@ async def recover(services: Services, row: Any) -> bool:
 
 def rescue(services: Services, row: Any, found: Sequence[Image], tried: Sequence[Attempt]) -> Settle:
     """Capture the images there are: they were paid for and they can be fetched."""
-    quote = records.quote_from(row.model, row.quote)
+    quote = quotes.quote_from(row.model, row.quote)
     known = [replace(attempt, outcome="DELIVERED", images=len(found)) for attempt in tried]
     return Settle(
         row.account_id,

@@ -1,6 +1,6 @@
 """Goes on with work that a provider has accepted under an id of its own, after the worker that sent it is gone.
 
-It is asked about with the same credential, and never sent a second time.
+It is asked about with the key it was sent with while that is there, else with another; it is never sent again.
 """
 
 import asyncio
@@ -25,9 +25,16 @@ from imagegate.domain import (
     Reservation,
     UpstreamJob,
 )
-from imagegate.errors import AttemptFailed, ContentRejected, ImagegateError, InvalidRequest, UnknownModel
-from imagegate.generation import planning, records
-from imagegate.generation.execution import call_for, deliver_all, ended
+from imagegate.errors import (
+    AttemptFailed,
+    ContentRejected,
+    ImagegateError,
+    InvalidRequest,
+    ModerationUnavailable,
+    UnknownModel,
+)
+from imagegate.generation import planning, quotes, records
+from imagegate.generation.attempting import call_for, deliver_all, ended
 from imagegate.generation.progress import Execution
 from imagegate.generation.settling import PATIENCE_S, capture, discard, void
 from imagegate.ids import public_id
@@ -70,11 +77,11 @@ def plan_of(services: Services, row: Any) -> Plan | None:
             row.env,
             catalogue=catalogue,
             prices=services.prices,
-            credentials=services.credentials,
+            credentials=services.credentials.configured,  # what was accepted is finished
         )
     except ImagegateError:
         return None
-    return replace(plan, quote=records.quote_from(row.model, row.quote))
+    return replace(plan, quote=quotes.quote_from(row.model, row.quote))
 
 
 def forced_provider(catalogue: Catalogue, name: str | None) -> str | None:
@@ -102,7 +109,8 @@ async def go_on(
     found: Sequence[Image],
 ) -> None:
     """Ask, deliver and settle, in the new epoch."""
-    principal = Principal(row.account_id, row.env, row.key_id)
+    policy = row.moderation["policy"] if row.moderation else "off"  # as it was opened
+    principal = Principal(row.account_id, row.env, row.key_id, moderation=policy)
     deadline = asyncio.get_running_loop().time() + services.settings.poll_window_s
     epoch = row.epoch + 1
     reservation = Reservation(row.id, epoch, principal, row.hold_tokens, deadline, row.request)
@@ -151,14 +159,15 @@ async def resume(
     upstream = UpstreamJob(attempt.upstream_id or "", attempt.upstream_url)
     left_s = reservation.deadline - asyncio.get_running_loop().time()
     prompt, poll_s = str(reservation.said.get("prompt", "")), services.settings.poll_window_s
-    call = call_for(candidate, prompt, plan.quote.n, left_s, poll_s)
+    key = services.credentials.pick(attempt.provider, attempt.credential_id)
+    call = call_for(candidate, key, prompt, plan.quote.n, left_s, poll_s)
     adapter: Any = services.adapters[candidate.offering.provider]
     result, delivered, failed = ProviderResult(()), 0, None
     try:
         result = await adapter.resume(call, upstream)
         delivered = await deliver_all(services, reservation, candidate, result, run)
         run.served = candidate
-    except (AttemptFailed, ContentRejected, InvalidRequest) as error:
+    except (AttemptFailed, ContentRejected, InvalidRequest, ModerationUnavailable) as error:
         run.errors.append(failed := error)
     run.attempts[place] = ended(
         services, attempt, candidate, result, failed, (delivered, plan.quote.n), attempt.ms

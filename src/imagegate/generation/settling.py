@@ -1,6 +1,7 @@
 """How a generation ends: captured for the images that are stored, or voided."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import text
 
@@ -8,6 +9,7 @@ from imagegate import failpoints
 from imagegate.domain import Generation, Image, Plan, Reservation
 from imagegate.errors import SettlementPending
 from imagegate.generation import records
+from imagegate.generation.moderating import recorded
 from imagegate.generation.progress import Execution
 from imagegate.ids import public_id
 from imagegate.journal.books import OPEN_STATES
@@ -28,7 +30,7 @@ async def capture(services: Services, reservation: Reservation, plan: Plan, run:
         reservation.epoch,
         tokens=tokens,
         price_version=quote.price_version,
-        row=records.captured_row(plan, run),
+        row=records.captured_row(plan, run) | judged(run),
         images=records.image_rows(run.images, services.settings.keep_images_h),
         attempts=records.attempt_rows(run.attempts),
     )
@@ -55,10 +57,16 @@ async def void(
         reservation.generation_id,
         reservation.epoch,
         outcome=outcome,
-        row=records.voided_row(error),
+        row=records.voided_row(error) | judged(run),
         attempts=records.attempt_rows(run.attempts),
     )
     await services.journal.settle(wanted, patience_s=PATIENCE_S)
+
+
+def judged(run: Execution) -> dict[str, Any]:
+    """The verdicts that the generation's row has not got yet; the journal appends them."""
+    fresh = run.verdicts[run.verdicts_kept :]
+    return {"moderation": recorded(fresh)} if fresh else {}
 
 
 USED = text(

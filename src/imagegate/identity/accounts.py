@@ -55,7 +55,9 @@ async def close_account(tx: AsyncConnection, account_id: UUID) -> Account:
 
 async def set_moderation(tx: AsyncConnection, account_id: UUID, policy: str | None) -> Account:
     """off, flag, block, or None: the gateway's policy. In force once the keys are read again: within a second."""
-    statement = update(accounts).where(accounts.c.id == account_id).values(moderation=policy).returning(accounts)
+    statement = (
+        update(accounts).where(accounts.c.id == account_id).values(moderation=policy).returning(accounts)
+    )
     return account_from((await tx.execute(statement)).one())
 
 

@@ -33,7 +33,8 @@ MARK = text(
             request = (SELECT coalesce(jsonb_object_agg(said.key, said.value), '{}')
                 FROM jsonb_each(request) AS said WHERE said.key = ANY(:kept)),
             result = jsonb_build_object('purged_at', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
-                || coalesce(result, '{}') - 'parameters'
+                || coalesce(result, '{}') - 'parameters',
+            moderation = moderation - 'verdicts'
         WHERE account_id = :account_id AND env = :env AND id = :id AND state IN ('captured', 'voided')
         RETURNING epoch, result ->> 'purged_at' AS purged_at
     ), bared AS (

@@ -75,14 +75,15 @@ FREE_KEYS = """
 
 OPEN = """
     INSERT INTO generations (account_id, env, id, key_id, app_id, idempotency_key, fingerprint, state, epoch,
-        worker_id, expires_at, hold_tokens, model, price_version, quote, request, counted, created_at, quarter_hour)
+        worker_id, expires_at, hold_tokens, model, price_version, quote, request, moderation, counted, created_at,
+        quarter_hour)
     SELECT account_id, env, id, key_id, app_id, idempotency_key, fingerprint, 'running', 1,
-        worker_id, now() + ttl_s * interval '1 second', hold_tokens, model, price_version, quote, request, counted,
-        now(), floor(extract(epoch FROM now()) / 900)
+        worker_id, now() + ttl_s * interval '1 second', hold_tokens, model, price_version, quote, request, moderation,
+        counted, now(), floor(extract(epoch FROM now()) / 900)
     FROM jsonb_to_recordset({0}::text::jsonb) AS new(
         account_id uuid, env text, id uuid, key_id uuid, app_id text, idempotency_key text, fingerprint bytea,
         worker_id uuid, ttl_s double precision, hold_tokens bigint, model text, price_version integer,
-        quote jsonb, request jsonb, counted jsonb)
+        quote jsonb, request jsonb, moderation jsonb, counted jsonb)
     RETURNING 1
 """
 
@@ -96,12 +97,16 @@ UPDATE = """
         answer_status = CASE WHEN new.answers THEN new.answer_status ELSE g.answer_status END,
         answer_code = CASE WHEN new.answers THEN new.answer_code ELSE g.answer_code END,
         answer_message = CASE WHEN new.answers THEN new.answer_message ELSE g.answer_message END,
+        moderation = CASE WHEN new.moderation IS NULL THEN g.moderation
+            ELSE new.moderation || jsonb_build_object('verdicts',
+                coalesce(g.moderation -> 'verdicts', '[]') || (new.moderation -> 'verdicts')) END,
         expires_at = coalesce(now() + new.ttl_s * interval '1 second', g.expires_at),
         settled_at = CASE WHEN new.state IN ('captured', 'voided') THEN coalesce(g.settled_at, now()) END
     FROM jsonb_to_recordset({0}::text::jsonb) AS new(
         account_id uuid, env text, id uuid, was_epoch integer, was_state text, epoch integer, state text, outcome text,
         worker_id uuid, claims integer, abandoned boolean, answers boolean, charged_tokens bigint, billed jsonb,
-        result jsonb, answer_status integer, answer_code text, answer_message text, ttl_s double precision)
+        result jsonb, answer_status integer, answer_code text, answer_message text, moderation jsonb,
+        ttl_s double precision)
     WHERE g.account_id = new.account_id AND g.env = new.env AND g.id = new.id AND g.epoch = new.was_epoch
         AND g.state = new.was_state
     RETURNING 1
