@@ -148,3 +148,20 @@ async def test_auto_alone_is_the_default_model(client: AsyncClient) -> None:
         told = (await client.post(f"{PATH}?dryRun=true", json={"prompt": "A fox", **said})).json()
 
         assert told["model"] == "imagegate/sandbox"
+
+
+@pytest.mark.parametrize(
+    ("model", "said", "param"),
+    [
+        ("gemini-3.1-flash-image", {"thinking": "xhigh"}, "thinking"),
+        ("flux-1-schnell", {"image_url": "data:image/png;base64,iVBORw0KGgo="}, "image"),
+        ("flux-kontext-pro", {"input_references": ["https://example.com/a.png"] * 5}, "image"),
+    ],
+)
+async def test_a_test_key_promises_nothing_that_no_provider_of_the_model_can(
+    test_client: AsyncClient, model: str, said: dict[str, Any], param: str
+) -> None:
+    response = await test_client.post(PATH, json={"prompt": "A fox", "model": model, **said})
+
+    assert response.status_code == 400, response.text
+    assert response.json()["error"]["param"] == param

@@ -3,10 +3,11 @@
 Over it lie the rules of models and operators' preferences, which change while the process runs.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from imagegate.catalogue.entries import Entry, Provider, serving
 from imagegate.catalogue.naming import Names, index_names
@@ -34,7 +35,7 @@ STAND_IN = MappingProxyType(
         "output_compression": True,
     }
 )
-"""What the sandbox does for every model that it stands in for."""
+"""What the sandbox can do for every model that it stands in for."""
 Shelf = Mapping[str, tuple[Offering, ...]]
 
 
@@ -160,7 +161,25 @@ def stand_in(entries: Mapping[str, Entry], model: Model) -> Offering:
         max_n=10,
         qualities=model.qualities,
         formats=("png", "jpeg", "webp"),
-        features=STAND_IN,
+        features={**STAND_IN, **limits_of(sold)},
         passes=frozenset[str]().union(*(o.passes for o in sold)),
         sells_as=frozenset({SANDBOX, *(o.provider for o in sold), *entries[model.id].sold_as}),
     )
+
+
+def limits_of(sold: tuple[Offering, ...]) -> dict[str, Any]:
+    """What would be an error at every provider is one at the sandbox too: a test key must not promise more."""
+    others = [o.features for o in sold if o.provider != SANDBOX]
+    if not others:
+        return {}
+    inputs = [most for f in others if isinstance(most := f.get("max_input_images"), int)]
+    return {
+        "operations": union(f.get("operations", ("generate",)) for f in others),
+        "max_input_images": max(inputs, default=0),
+        "thinking": union(f.get("thinking", ()) for f in others),
+    }
+
+
+def union(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    """Each word once, in the order in which they come."""
+    return tuple(dict.fromkeys(word for words in lists for word in words))
