@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from imagegate.errors import OperatorError
 
 PREFIX = "IMAGEGATE_"
+RoutingPolicy = Literal["catalogue", "cheapest", "fastest", "best", "balanced"]
 PROVIDER_VARIABLE = re.compile(r"IMAGEGATE_([A-Z][A-Z0-9_]*)_(BASE_URL|API_KEY|TRUSTED_HOSTS)")
 
 
@@ -125,8 +126,10 @@ class Settings(BaseSettings):
     test_wallet_tokens: int = Field(
         100_000_000, ge=0, description="What a new account's test wallet starts with."
     )
-    default_model: str = Field("sandbox", description="The model of requests that name none.")
-    routing_policy: Literal["catalogue", "cheapest", "fastest", "best", "balanced"] = Field(
+    default_model: str = Field(
+        "sandbox", description="The model of requests that name none; auto:cheapest and the like choose one."
+    )
+    routing_policy: RoutingPolicy = Field(
         "catalogue", description="In which order providers are asked, where neither request nor key says it."
     )
     refusal_fallback: str = Field(
@@ -190,6 +193,14 @@ class Settings(BaseSettings):
         if value is not None and not re.match(r"https?://[^/]+", value):
             raise ValueError("must begin with http:// or https:// and a host")
         return value.rstrip("/") if value else None
+
+    @field_validator("default_model")
+    @classmethod
+    def says_who_is_chosen(cls, value: str) -> str:
+        choosing = [f"auto:{name}" for name in get_args(RoutingPolicy) if name != "catalogue"]
+        if value.partition(":")[0] == "auto" and value not in choosing:
+            raise ValueError(f"{value} names no model; write the name of one, or {', '.join(choosing)}")
+        return value
 
     @model_validator(mode="after")
     def consistent(self) -> "Settings":

@@ -4,12 +4,12 @@ from tests.cli.conftest import Shell
 
 
 def test_policies_are_set_and_listed(shell: Shell) -> None:
-    shell.json("accounts", "create", "hedy")
-    key = shell.json("keys", "create", "--account", "hedy", "--env", "test")["id"]
+    shell.json("accounts", "create", "rosalyn")
+    key = shell.json("keys", "create", "--account", "rosalyn", "--env", "test")["id"]
 
-    account = shell.json("accounts", "set-moderation", "hedy", "flag", "--reason", "a contract")
+    account = shell.json("accounts", "set-moderation", "rosalyn", "flag", "--reason", "a contract")
     changed = shell.json("keys", "set-moderation", key, "off", "--reason", "a contract")
-    (shown,) = shell.json("keys", "list", "--account", "hedy")["keys"]
+    (shown,) = shell.json("keys", "list", "--account", "rosalyn")["keys"]
 
     assert (account["moderation"], changed["moderation"], shown["moderation"]) == ("flag", "off", "off")
 

@@ -41,7 +41,7 @@ class Policies:
     async def set(self, of_account: Policy | None, of_key: Policy | None) -> None:
         async with self.services.engine.begin() as tx:
             await admin_accounts.set_moderation(tx, self.account.name, of_account, US)
-            await admin_keys.set_moderation(tx, str(await self.key_id()), of_key, US)
+            await admin_keys.set_policy(tx, str(await self.key_id()), "moderation", of_key, US)
 
     async def key_id(self) -> UUID:
         pepper = self.services.keyring.key_pepper

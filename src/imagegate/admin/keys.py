@@ -14,10 +14,9 @@ from imagegate.errors import InvalidRequest, NotFound
 from imagegate.identity import accounts, keys, rotation
 from imagegate.identity.audit import Actor, record
 from imagegate.identity.keys import Labels
-from imagegate.identity.rotation import KeyFilter
+from imagegate.identity.rotation import KeyFilter, KeyPolicy
 from imagegate.ids import parse_public_id, public_id
 from imagegate.ledger import holds
-from imagegate.moderation.verdicts import Policy
 
 LONGEST_OVERLAP_S = 90 * 86_400
 ALL_KEYS = 100_000
@@ -39,6 +38,7 @@ class Key:
     rotated_from: UUID | None = None
     plain: str | None = None
     moderation: str | None = None
+    routing: str | None = None
 
     def status(self, now: datetime) -> str:
         if self.revoked_at is not None:
@@ -62,6 +62,7 @@ class Key:
             "revoked_at": timestamp(self.revoked_at),
             "rotated_from": public_id("key", self.rotated_from) if self.rotated_from else None,
             "moderation": self.moderation,
+            "routing": self.routing,
         }
 
 
@@ -94,7 +95,7 @@ async def rotate_key(
     expires_at: datetime | None,
     actor: Actor,
 ) -> tuple[Key, Key]:
-    """A new key with the old one's labels, limits and moderation; the old one ends in `overlap_s` seconds, or earlier.
+    """A new key with the old one's labels, limits and policies; the old one ends in `overlap_s` seconds, or earlier.
 
     text: `key_…` or the UUID itself; overlap_s: 0 to 90 days; expires_at: when the new key ends. Returns the new key,
     in plain text for the only time, and the old one. Raises NotFound, InvalidRequest, Conflict (not active, closed).
@@ -125,16 +126,18 @@ async def revoke_key(tx: AsyncConnection, text: str, actor: Actor) -> Key:
     return key
 
 
-async def set_moderation(tx: AsyncConnection, text: str, policy: Policy | None, actor: Actor) -> Key:
-    """Its policy; None: its account's. text: `key_…` or the UUID itself. Raises NotFound."""
+async def set_policy(
+    tx: AsyncConnection, text: str, kind: KeyPolicy, policy: str | None, actor: Actor
+) -> Key:
+    """text: `key_…` or the UUID itself; policy: a word of that kind, None: the next level's. Raises NotFound."""
     key_id = get_key_id(text)
     account_id, _ = await keys.get_owner(tx, key_id)
     before = await rotation.get_key(tx, key_id)
-    await rotation.set_moderation(tx, key_id, policy)
+    await rotation.set_policy(tx, key_id, kind, policy)
     key = key_from(await rotation.get_key(tx, key_id))
-    detail = described(key) | {"moderation": policy, "before": before.moderation}
+    detail = described(key) | {kind: policy, "before": before._mapping[kind]}
     named = public_id("key", key_id)
-    await record(tx, actor, "keys.set_moderation", named, account_id=account_id, detail=detail)
+    await record(tx, actor, f"keys.set_{kind}", named, account_id=account_id, detail=detail)
     return key
 
 
@@ -195,4 +198,5 @@ def key_from(row: Row[Any], plain: str | None = None) -> Key:
         row.rotated_from,
         plain,
         row.moderation,
+        row.routing,
     )

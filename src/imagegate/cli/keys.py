@@ -1,7 +1,7 @@
 """`imagegate keys`: what callers show."""
 
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,12 +15,16 @@ from imagegate.cli.options import (
     PolicyOrDefault,
     Reason,
     ReasonOrNone,
+    RoutingOrDefault,
     actor,
     read_expiry,
 )
 
+if TYPE_CHECKING:
+    from imagegate.identity.rotation import KeyPolicy
+
 app = typer.Typer(
-    name="keys", help="API keys: make, list, rotate, revoke, set moderation.", no_args_is_help=True
+    name="keys", help="API keys: make, list, rotate, revoke, set policies.", no_args_is_help=True
 )
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -82,10 +86,11 @@ def list_(account: AnyAccountName = None, json: Json = False) -> None:
                 " ".join(key[label] for label in ("team", "app", "environment") if key[label]),
                 key["expires_at"] or "",
                 key["moderation"] or "",
+                key["routing"] or "",
             )
             for key in listed
         ]
-        columns = ("id", "account", "env", "key", "status", "labels", "expires", "moderation")
+        columns = ("id", "account", "env", "key", "status", "labels", "expires", "moderation", "routing")
         empty = "There is no key yet. Make one: imagegate keys create --account NAME --env test"
         desk.answer_table({"keys": listed}, columns, rows, empty)
 
@@ -105,7 +110,7 @@ def rotate(
     expires: Expires = None,
     json: Json = False,
 ) -> None:
-    """Make a key in another's place and show it, once. It has the old one's labels and limits."""
+    """Make a key in another's place and show it, once. It has the old one's labels, limits and policies."""
     from imagegate.admin import keys
     from imagegate.identity.audit import Actor
 
@@ -144,14 +149,27 @@ def revoke(key_id: KeyId, reason: ReasonOrNone = "by command line", json: Json =
 @app.command("set-moderation")
 def set_moderation(key_id: KeyId, policy: PolicyOrDefault, reason: Reason, json: Json = False) -> None:
     """Set a key's policy of moderation. In force within two seconds."""
+    set_policy(key_id, "moderation", policy, "its account decides", reason, json=json)
+
+
+@app.command("set-routing")
+def set_routing(key_id: KeyId, policy: RoutingOrDefault, reason: Reason, json: Json = False) -> None:
+    """Set the routing policy of a key's requests that name none. In force within two seconds."""
+    set_policy(key_id, "routing", policy, "the gateway decides", reason, json=json)
+
+
+def set_policy(
+    key_id: str, kind: "KeyPolicy", policy: str, by_default: str, reason: str, *, json: bool
+) -> None:
+    """policy: a word of that kind, or `default`. by_default: who decides then, as it is told."""
     from imagegate.admin import keys
     from imagegate.identity.audit import Actor
 
     async def work(desk: Desk) -> None:
         wanted = None if policy == "default" else policy
         async with desk.registry() as registry, registry.engine.begin() as tx:
-            key = await keys.set_moderation(tx, key_id, wanted, Actor(actor(), reason))
+            key = await keys.set_policy(tx, key_id, kind, wanted, Actor(actor(), reason))
         changed = key.to_json()
-        desk.answer(changed, f"Moderation of {changed['id']}: {wanted or 'its account decides'}.")
+        desk.answer(changed, f"{kind.capitalize()} of {changed['id']}: {wanted or by_default}.")
 
     run(work, json=json)

@@ -60,6 +60,12 @@ PolicyOrDefault = Annotated[
     Literal["off", "flag", "block", "default"],
     typer.Argument(metavar="POLICY", help="off, flag or block; default: that of the next level."),
 ]
+RoutingOrDefault = Annotated[
+    Literal["catalogue", "cheapest", "fastest", "best", "balanced", "default"],
+    typer.Argument(
+        metavar="POLICY", help="catalogue, cheapest, fastest, best or balanced; default: the gateway's."
+    ),
+]
 
 
 def read_size(text: str | None) -> "Size | None":

@@ -1,11 +1,13 @@
 """Which model serves a request that names none: `auto`, `auto:cheapest`, or no model at all.
 
-`auto` alone is the gateway's default model, unless the request or its key has a policy of its own. A policy chooses
-among the models that can serve the request: priced, not retired, at a provider that is configured.
+`auto` alone is the gateway's default model, unless the request or its key has a policy of its own; the default may be a
+policy itself. By the policy `catalogue` the default serves. Any other chooses among the models that can serve the
+request: priced, without a successor, at a provider that is configured.
 """
 
 import random
 from collections.abc import Iterator
+from operator import is_
 
 from imagegate.catalogue.catalogue import Match
 from imagegate.domain import GenerationRequest, Plan, Principal
@@ -14,7 +16,7 @@ from imagegate.generation import choosing, planning
 from imagegate.routing.policy import POLICIES, Choice, choose
 from imagegate.services import Services
 
-AUTO, LISTED = "auto", "catalogue"
+AUTO = "auto"
 NOBODY = "imagegate"
 """The creator of what is drawn for tests: no policy chooses it."""
 
@@ -25,16 +27,17 @@ def policy_among_models(services: Services, principal: Principal, request: Gener
     Raises InvalidRequest for a policy that does not exist.
     """
     name = request.model or AUTO
-    if name == AUTO:
-        own = request.routing or principal.routing
-        name = f"{AUTO}:{own}" if own else services.settings.default_model
+    if name == AUTO and (own := request.routing or principal.routing):
+        name = f"{AUTO}:{own}"
+    if name in planning.DEFAULT:
+        name = services.settings.default_model
     word, _, policy = name.partition(":")
-    if word != AUTO or not policy:
+    if word != AUTO:
         return None
     if policy not in POLICIES:
         text = f"There is no routing policy of that name; there are {', '.join(POLICIES)}."
         raise InvalidRequest(text, code="invalid_value", param="model")
-    return None if policy == LISTED else policy
+    return policy
 
 
 def plan_by(services: Services, principal: Principal, request: GenerationRequest, policy: str) -> Plan:
@@ -49,25 +52,25 @@ def plan_by(services: Services, principal: Principal, request: GenerationRequest
     return plans[choose([seen(services, plan) for plan in plans], policy, draw=random.random, turn=turn)]
 
 
-Worked = tuple[object, object, int, tuple[Plan, ...]]
+Worked = tuple[tuple[object, ...], int, tuple[Plan, ...]]
 MOST_WORKED = 256
 _WORKED: dict[planning.Wish, Worked] = {}
-"""Plans of all models by what was wished, with the prices, credentials and rules that they were made under."""
+"""Plans of all models by what was wished, with what they were made under: catalogue, prices, credentials, rules."""
 
 
 def plans_of(services: Services, env: str, request: GenerationRequest) -> tuple[Plan, ...]:
     """One plan for each model that can serve the request, in catalogue order."""
-    prices, credentials = services.prices.current, services.credentials.current
+    under = (services.catalogue, services.prices.current, services.credentials.current)
     changes = services.catalogue.rules.changes
     wish = planning.wish_of(request, env, None, AUTO)
     known = _WORKED.get(wish) if wish is not None else None
-    if known and known[0] is prices and known[1] is credentials and known[2] == changes:
-        return known[3]
+    if known and known[1] == changes and all(map(is_, known[0], under)):
+        return known[2]
     plans = tuple(possible(services, env, request))
     if wish is not None:
         if len(_WORKED) >= MOST_WORKED:
             _WORKED.clear()
-        _WORKED[wish] = (prices, credentials, changes, plans)
+        _WORKED[wish] = (under, changes, plans)
     return plans
 
 

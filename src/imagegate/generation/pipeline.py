@@ -31,7 +31,10 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Work:
-    """One request on its way down the line. `said`: the request as it is recorded."""
+    """One request on its way down the line. `said`: the request as it is recorded.
+
+    opened_at: the quote, as recorded, of a generation that was lost and runs again.
+    """
 
     principal: Principal
     request: GenerationRequest
@@ -45,6 +48,7 @@ class Work:
     generation_id: UUID
     run: Execution = field(default_factory=Execution)
     reservation: Reservation | None = None
+    opened_at: Mapping[str, Any] | None = None
 
 
 async def generate(
@@ -174,6 +178,8 @@ async def _owned(services: Services, work: Work, reservation: Reservation) -> Ge
         failpoints.reach(services.settings, "after_hold")
         if await work.listener.is_gone():
             raise await _cancel(services, reservation)
+        if work.opened_at is not None:
+            await _pin(services, work, reservation, work.opened_at)
         _mark_when_gone(services, work.principal, work.asked, work.listener, reservation.generation_id)
         return await fulfil(services, work, reservation)
     finally:
@@ -215,21 +221,25 @@ async def reserve(services: Services, work: Work) -> Reservation | Existing:
     if work.admission.verdict is not None:
         work.run.verdicts.append(work.admission.verdict)
         work.run.verdicts_kept = 0 if isinstance(outcome, Reopened) else 1
-    generation_id, epoch = work.generation_id, 1
+    generation_id, epoch, hold_tokens = work.generation_id, 1, work.plan.quote.hold_tokens
     if isinstance(outcome, Reopened):
-        generation_id, epoch = outcome.generation_id, outcome.epoch
-        work.plan = pinned(services, work, from_json(outcome.quote))
-    hold_tokens = work.plan.quote.hold_tokens
+        generation_id, epoch, hold_tokens = outcome.generation_id, outcome.epoch, outcome.hold_tokens
+        work.opened_at = from_json(outcome.quote)
     return Reservation(generation_id, epoch, who, hold_tokens, work.deadline, work.said)
 
 
-def pinned(services: Services, work: Work, stored: Mapping[str, Any]) -> Plan:
-    """The plan at the price, and for the model, that the generation was opened with."""
-    quote = quotes.quote_from(work.plan.model.id, stored)
-    plan = work.plan
-    if quote.model != plan.model.id:
-        plan = estimate(services, work.principal, replace(work.request, model=quote.model))
-    return replace(plan, quote=quote)
+async def _pin(
+    services: Services, work: Work, reservation: Reservation, opened_at: Mapping[str, Any]
+) -> None:
+    """Go on at the price, and with the model, that the generation was opened with; lost again if nobody sells it."""
+    quote = quotes.quote_from(work.plan.model.id, opened_at)
+    try:
+        if quote.model != work.plan.model.id:
+            work.plan = estimate(services, work.principal, replace(work.request, model=quote.model))
+    except ImagegateError as error:
+        await void(services, reservation, "lost", error, work.run)
+        raise
+    work.plan = replace(work.plan, quote=quote)
 
 
 async def fulfil(services: Services, work: Work, reservation: Reservation) -> Generation:

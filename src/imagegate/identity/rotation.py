@@ -14,6 +14,7 @@ from imagegate.identity.keys import Labels, create_key
 from imagegate.identity.tables import accounts, api_keys, limits
 
 KeyStatus = Literal["active", "revoked", "expired"]
+KeyPolicy = Literal["moderation", "routing"]
 SHOWN = [c for c in api_keys.c if c.name != "hash"]
 
 
@@ -69,7 +70,7 @@ def in_status(status: KeyStatus) -> ColumnElement[bool]:
 async def rotate_key(
     tx: AsyncConnection, pepper: bytes, old_id: UUID, overlap_s: int, expires_at: datetime | None
 ) -> tuple[UUID, str]:
-    """A key in the old one's place: same account, labels, limits and moderation; its budgets begin anew.
+    """A key in the old one's place: same account, labels, limits and policies; its budgets begin anew.
 
     The caller has touched the wallet. expires_at: when the new key ends; None = never. The old key ends `overlap_s`
     seconds from now, or when it would have, whichever comes first. Returns the new key's id and its plain text.
@@ -83,7 +84,7 @@ async def rotate_key(
     labels = Labels(old.team, old.app, old.environment)
     new_id, plain = await create_key(tx, pepper, old.account_id, old.env, labels, expires_at)
     ends = func.least(api_keys.c.expires_at, text("now() + make_interval(secs => :overlap_s)"))
-    kept = {"rotated_from": old_id, "moderation": old.moderation}
+    kept = {"rotated_from": old_id, "moderation": old.moderation, "routing": old.routing}
     await tx.execute(update(api_keys).where(api_keys.c.id == new_id).values(kept))
     ending = update(api_keys).where(api_keys.c.id == old_id).values(expires_at=ends)
     await tx.execute(ending, {"overlap_s": overlap_s})
@@ -91,9 +92,9 @@ async def rotate_key(
     return new_id, plain
 
 
-async def set_moderation(tx: AsyncConnection, key_id: UUID, policy: str | None) -> None:
-    """off, flag, block, or None: its account's policy. In force once the key is read again: within a second."""
-    await tx.execute(update(api_keys).where(api_keys.c.id == key_id).values(moderation=policy))
+async def set_policy(tx: AsyncConnection, key_id: UUID, kind: KeyPolicy, policy: str | None) -> None:
+    """policy: a word of that kind; None: the next level's counts. In force once the key is read again: in a second."""
+    await tx.execute(update(api_keys).where(api_keys.c.id == key_id).values({kind: policy}))
 
 
 async def copy_limits(tx: AsyncConnection, old: Row[Any], new_id: UUID) -> None:

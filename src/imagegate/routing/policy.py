@@ -9,8 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
+from typing import get_args
 
-POLICIES = ("catalogue", "cheapest", "fastest", "best", "balanced")
+from imagegate.settings import RoutingPolicy
+
+POLICIES: tuple[RoutingPolicy, ...] = get_args(RoutingPolicy)
 EXPLORE_EVERY = 20
 """Under `fastest` every so many requests another than the fastest goes first, so that it is measured again."""
 USUAL_WEIGHT = 1

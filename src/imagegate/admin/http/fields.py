@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from imagegate.errors import NotFound
 from imagegate.identity.operators import SCOPES, Scope
 from imagegate.moderation.verdicts import Policy
+from imagegate.settings import RoutingPolicy
 
 Env = Literal["live", "test"]
 Tokens = Annotated[int, Field(ge=1, le=2**53 - 1, description="Whole tokens.")]
@@ -20,6 +21,10 @@ Scopes = Annotated[
 ModerationPolicy = Annotated[
     Policy | None,
     Field(description="`off`: nobody is asked; `flag`: what is found is recorded; `block`: it is refused."),
+]
+Routing = Annotated[
+    RoutingPolicy | None,
+    Field(description="Who is asked first, and which model draws where a request names none."),
 ]
 
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)

@@ -7,11 +7,11 @@ from pydantic import Field
 
 from imagegate.admin import accounts, keys
 from imagegate.admin.http.door import Change, JsonObject, Reading, Writing, reads, writes
-from imagegate.admin.http.fields import Env, Expiry, Label, ModerationPolicy
+from imagegate.admin.http.fields import Env, Expiry, Label, ModerationPolicy, Routing
 from imagegate.admin.http.pages import Page, after_id, listed
 from imagegate.admin.keys import LONGEST_OVERLAP_S, Key
 from imagegate.identity.keys import Labels
-from imagegate.identity.rotation import KeyFilter, KeyStatus
+from imagegate.identity.rotation import KeyFilter, KeyPolicy, KeyStatus
 
 router = APIRouter()
 
@@ -44,6 +44,12 @@ class KeyModeration(Change):
     moderation: ModerationPolicy
 
 
+class KeyRouting(Change):
+    """null: the gateway's policy."""
+
+    routing: Routing
+
+
 @reads(router, "/keys", KeysPage, "List keys")
 async def list_keys(reading: Reading, page: KeysPage) -> JsonObject:
     """Keys, newest first; of each only its last four characters are known."""
@@ -68,7 +74,7 @@ async def create_key(writing: Writing, body: NewKey) -> JsonObject:
 
 @writes(router, "/keys/{key}/rotate", "keys:write", Rotation, "Rotate a key", status=201)
 async def rotate_key(writing: Writing, body: Rotation) -> JsonObject:
-    """A new key with the same account, environment, labels and limits, shown this once; `replaces` is the old one."""
+    """A new key with the same account, environment, labels, limits and policies, shown once; `replaces` is the old."""
     new, old = await keys.rotate_key(
         writing.tx,
         writing.services.keyring.key_pepper,
@@ -89,6 +95,14 @@ async def revoke_key(writing: Writing, _: Change) -> JsonObject:
 @writes(router, "/keys/{key}/moderation", "keys:write", KeyModeration, "Set a key's moderation")
 async def set_moderation(writing: Writing, body: KeyModeration) -> JsonObject:
     """Its policy; null: its account's, else the gateway's. In force within two seconds."""
-    return (
-        await keys.set_moderation(writing.tx, writing.path["key"], body.moderation, writing.actor)
-    ).to_json()
+    return await set_policy(writing, "moderation", body.moderation)
+
+
+@writes(router, "/keys/{key}/routing", "keys:write", KeyRouting, "Set a key's routing")
+async def set_routing(writing: Writing, body: KeyRouting) -> JsonObject:
+    """The policy of its requests that name none; null: the gateway's. In force within two seconds."""
+    return await set_policy(writing, "routing", body.routing)
+
+
+async def set_policy(writing: Writing, kind: KeyPolicy, policy: str | None) -> JsonObject:
+    return (await keys.set_policy(writing.tx, writing.path["key"], kind, policy, writing.actor)).to_json()

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from imagegate.dialects.openai.pictures import PICTURE, PICTURES, pictures_of
 from imagegate.domain import GenerationRequest, InputImage, Size
 from imagegate.errors import InvalidRequest
+from imagegate.settings import RoutingPolicy
 from imagegate.web.faults import first_fault
 
 REFUSED = frozenset(
@@ -104,8 +105,10 @@ class GenerationBody(BaseModel):
         Field(description="Whether the model may rewrite the prompt."),
     ] = None
     routing: Annotated[
-        Literal["catalogue", "cheapest", "fastest", "best", "balanced"] | None,
-        Field(description="In which order the model's providers are asked."),
+        RoutingPolicy | None,
+        Field(
+            description="In which order the model's providers are asked; without `model`, also which model draws."
+        ),
     ] = None
     image_url: Annotated[Any, PICTURE] = None
     input_references: Annotated[Any, PICTURES] = None
