@@ -130,15 +130,22 @@ def ended(
 ) -> Attempt:
     """The attempt as it is recorded. images: how many were delivered, and how many had been asked for."""
     delivered, asked = images
-    return replace(
-        attempt,
+    return Attempt(  # written out: `replace` takes twice as long, and every request ends here
+        attempt.seq,
+        attempt.provider,
+        attempt.upstream_model,
         outcome="DELIVERED" if error is None else getattr(error, "outcome", "REJECTED"),
         images=delivered,
+        started_at=attempt.started_at,
         ms=ms,
         detail=None if error is None else error.message[:500],
         upstream_id=result.upstream_id or getattr(error, "upstream_id", None) or attempt.upstream_id,
         cost_usd=cost_usd(candidate, result, given(result, error, delivered)),
         at_risk_usd=at_risk_usd(services, candidate, error, asked),
+        epoch=attempt.epoch,
+        upstream_url=attempt.upstream_url,
+        slot=attempt.slot,
+        credential_id=attempt.credential_id,
     )
 
 

@@ -40,6 +40,28 @@ class Known:
     quote: str | None = None
     counted: tuple[tuple[str, str, str], ...] = ()
 
+    def ended(self, state: str, outcome: str | None, *, abandoned: bool) -> "Known":
+        """As it is after its end. Written out: `replace` takes twice as long, and every request ends."""
+        return Known(
+            self.account_id,
+            self.env,
+            self.id,
+            state,
+            self.epoch,
+            self.hold_tokens,
+            self.worker_id,
+            self.idempotency_key,
+            self.fingerprint,
+            self.key_id,
+            outcome,
+            self.claims,
+            abandoned,
+            self.aged,
+            self.price_version,
+            self.quote,
+            self.counted,
+        )
+
     @property
     def is_open(self) -> bool:
         return self.state in OPEN_STATES

@@ -94,7 +94,7 @@ def _settle(item: Settle, known: Known, books: Books, rows: Rows) -> Outcome:
     count_end(known, charged, books, rows)
     state = "captured" if item.outcome is None else "voided"
     adoptable = _is_left(item, known) and state == "captured"
-    ended = replace(known, state=state, outcome=item.outcome, abandoned=adoptable)
+    ended = known.ended(state, item.outcome, abandoned=adoptable)
     _update(ended, books, rows, **item.row, charged_tokens=charged, answers=True)
     rows.images.extend({**image, **_owner(known)} for image in item.images)
     for attempt in item.attempts:
