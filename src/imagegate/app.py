@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Match, Route
 
 from imagegate import __version__
 from imagegate.admin import http as admin
-from imagegate.dialects import HOT, ROUTERS
+from imagegate.dialects import FACES, HOT, ROUTERS
 from imagegate.errors import ImagegateError, MethodNotAllowed, NotFound
 from imagegate.services import Services, open_services
 from imagegate.settings import Settings, load_settings
@@ -60,7 +60,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         Route("/readyz", readyz, methods=["GET"], include_in_schema=False),
     ]
     describe_security(app)
-    return Shell(app, HOT, (admin.FACE,), telemetry)
+    return Shell(app, HOT, (admin.FACE, *FACES), telemetry)
 
 
 def exception_handlers() -> dict[Any, Callable[[Request, Any], Any]]:

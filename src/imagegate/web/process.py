@@ -170,11 +170,19 @@ def request_id_of(scope: Scope) -> str:
     return public_id("req", new_id())
 
 
+PREFIXES = ("/openai/v1/", "/api/v1/")
+"""What other gateways have in front of the same paths."""
+
+
 def tidy(path: str) -> str:
-    """Double and trailing slashes are tolerated, but in signed media paths."""
-    if path.startswith("/media/") or ("//" not in path and (len(path) == 1 or not path.endswith("/"))):
+    """Double and trailing slashes are tolerated, but in signed media paths; `/openai/v1` and `/api/v1` are `/v1`."""
+    if path.startswith("/media/"):
         return path
-    return "/" + "/".join(part for part in path.split("/") if part)
+    if "//" in path or (len(path) > 1 and path.endswith("/")):
+        path = "/" + "/".join(part for part in path.split("/") if part)
+    if path.startswith(PREFIXES):
+        path = path[path.index("/v1/") :]
+    return path
 
 
 def bug_response(scope: Scope) -> Response:

@@ -4,11 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from imagegate.dialects.openai.pictures import PICTURE, PICTURES, pictures_of
 from imagegate.domain import GenerationRequest, InputImage, Size
 from imagegate.errors import InvalidRequest
 from imagegate.settings import RoutingPolicy
 from imagegate.web.faults import first_fault
+from imagegate.web.pictures import PICTURE, PICTURES, pictures_of
 
 REFUSED = frozenset(
     {

@@ -10,17 +10,18 @@ from pydantic import ConfigDict, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from imagegate.dialects.openai.answering import answer, read_json
+from imagegate.dialects.openai.answering import answer
 from imagegate.dialects.openai.body import GenerationBody
-from imagegate.dialects.openai.estimate import PARAMETER
-from imagegate.dialects.openai.pictures import MASK, PICTURES, pictures_of
 from imagegate.domain import GenerationRequest, InputImage
 from imagegate.errors import InvalidRequest
 from imagegate.generation.inputs import MOST_IMAGES, read_image_text
 from imagegate.media.formats import NotAnImage, sniff
 from imagegate.media.images import MAX_BYTES
 from imagegate.web.dependencies import authenticate, services_of
+from imagegate.web.drawing import read_json
+from imagegate.web.estimate import PARAMETER
 from imagegate.web.faults import first_fault
+from imagegate.web.pictures import MASK, PICTURES, pictures_of
 from imagegate.web.uploads import Form, Limits, Upload, is_form, read_form
 
 router = APIRouter(tags=["images"])

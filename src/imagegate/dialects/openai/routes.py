@@ -7,12 +7,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from imagegate.dialects.openai import edits, listing, models, reply
-from imagegate.dialects.openai.answering import answer, read_json
+from imagegate.dialects.openai.answering import answer
 from imagegate.dialects.openai.body import GenerationBody, read_generation
-from imagegate.dialects.openai.estimate import PARAMETER
 from imagegate.dialects.openai.parameters import parameters_object
 from imagegate.generation import records
 from imagegate.web.dependencies import authenticate, is_set, services_of
+from imagegate.web.drawing import read_json
+from imagegate.web.estimate import PARAMETER
 from imagegate.web.media import mint_links
 from imagegate.web.process import Handler
 
