@@ -53,11 +53,15 @@ def asked_size(request: GenerationRequest, model: Model, tier: str | None) -> Si
         return model.default_size
     shape = shape_of(request.aspect) if request.aspect else ratio(model.default_size)
     area = area_of(resolution) if resolution else model.default_size.area_px
-    if resolution is None:
-        listed = [size for size in model.sizes if shape_distance(ratio(size), shape) <= SAME_SHAPE]
-        if listed:
-            return min(listed, key=lambda size: abs(size.area_px - area))
-    return sized(shape, area)
+    listed = listed_near(model.sizes, shape, area) if resolution is None else None
+    return listed or sized(shape, area)
+
+
+@lru_cache(maxsize=4096)
+def listed_near(sizes: tuple[Size, ...], shape: float, area_px: int) -> Size | None:
+    """Of the sizes of this shape the one nearest in area; None where none has it."""
+    shaped = [size for size in sizes if shape_distance(ratio(size), shape) <= SAME_SHAPE]
+    return min(shaped, key=lambda size: abs(size.area_px - area_px), default=None)
 
 
 @lru_cache(maxsize=8192)
