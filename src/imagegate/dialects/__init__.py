@@ -6,10 +6,10 @@ where its errors do not look like OpenAI's.
 
 from fastapi import APIRouter
 
-from imagegate.dialects import openai
+from imagegate.dialects import langbase, lumenfall, lunos, luntrex, openai
 from imagegate.web.process import Face, Handler
 
-SPOKEN = (openai,)
+SPOKEN = (openai, langbase, lumenfall, luntrex, lunos)
 
 ROUTERS: tuple[APIRouter, ...] = tuple(dialect.router for dialect in SPOKEN)
 HOT: dict[tuple[str, str], Handler] = {key: h for d in SPOKEN for key, h in getattr(d, "HOT", {}).items()}
