@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Protocol
+from uuid import UUID
 
 from imagegate.identity.limits import Taken
 
@@ -14,6 +15,9 @@ class Listening(Protocol):
 
     def admitted(self, taken: Taken) -> None: ...
 
+    def opened(self, generation_id: UUID) -> None:
+        """The hold is taken, now or for an equal request before: what follows no longer needs the listener."""
+
 
 class Patient:
     """A listener that never leaves."""
@@ -25,4 +29,7 @@ class Patient:
         return None
 
     def admitted(self, taken: Taken) -> None:
+        return None
+
+    def opened(self, generation_id: UUID) -> None:
         return None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from uuid import UUID
 
 from starlette.requests import Request
 
@@ -16,7 +17,9 @@ EXTRA_HEADERS = "imagegate.extra_headers"
 class Listener:
     """The caller of one request. The body must have been read: what is received after it can only be the end."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, when_open: Callable[[UUID], None] | None = None) -> None:
+        """when_open: called with the generation's id once the hold is taken."""
+        self._when_open = when_open
         self._receive = request.receive
         self._scope = request.scope
         self._acts: list[Callable[[], None]] = []
@@ -45,6 +48,10 @@ class Listener:
     def admitted(self, taken: Taken) -> None:
         headers = limit_headers(taken.levels)
         self._scope[EXTRA_HEADERS] = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
+
+    def opened(self, generation_id: UUID) -> None:
+        if self._when_open is not None:
+            self._when_open(generation_id)
 
     def answered(self) -> None:
         """The last part goes out now. An end that was seen is one; a later one is none."""
