@@ -99,7 +99,9 @@ async def prepare_database(
             await price_rows.seed(tx, catalogue, settings)
             catalogue.rules.replace(await rule_rows.load(tx))
             catalogue.preferences.replace(await preference_rows.load(tx))
-            credentials = CredentialBook(await load_access(tx, catalogue, settings, keyring))
+            credentials = CredentialBook(
+                await load_access(tx, catalogue, settings, keyring), places=places_of(catalogue, settings)
+            )
             return PriceBook(await price_rows.load(tx)), credentials
     except DBAPIError as error:
         raise OperatorError(
@@ -160,9 +162,15 @@ def access_to(
     return found
 
 
-def credentials_for(catalogue: Catalogue, settings: Settings) -> dict[str, Credential]:
-    """The providers that the environment alone configures."""
-    return {name: access.credential for name, access in access_to(catalogue, settings).items()}
+def places_of(catalogue: Catalogue, settings: Settings) -> dict[str, Credential]:
+    """Every provider that takes keys and whose address is known, without a key."""
+    found = {}
+    for name, provider in catalogue.providers.items():
+        ours = settings.provider(name)
+        if provider.needs_key and (base_url := ours.base_url or provider.base_url):
+            hosts = frozenset(provider.trusted_hosts) | ours.trusted_hosts
+            found[name] = Credential(base_url, None, hosts)
+    return found
 
 
 def keys_in(ours: ProviderSettings) -> Iterator[ProviderKey]:

@@ -3,6 +3,7 @@
 ImagegateError
 ├── CallerError                    the request is at fault; nothing was spent
 │   ├── InvalidRequest             400 with `code` and `param`
+│   │   ├── ProviderKeyRejected    401, the key that the caller brought for a provider
 │   │   └── ProviderRejected       400, a provider found the request invalid (class REJECTED)
 │   ├── Unauthenticated            401
 │   ├── InsufficientFunds          402
@@ -51,6 +52,7 @@ from imagegate.errors.callers import (
     MethodNotAllowed,
     NotFound,
     OutputBlocked,
+    ProviderKeyRejected,
     ProviderRejected,
     RequestTimeout,
     TooLarge,
@@ -100,6 +102,7 @@ __all__ = [
     "OperatorError",
     "OutputBlocked",
     "Overloaded",
+    "ProviderKeyRejected",
     "ProviderRejected",
     "RefusedUnbilled",
     "RequestTimeout",

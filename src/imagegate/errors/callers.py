@@ -110,6 +110,17 @@ class InvalidSignature(CallerError):
         super().__init__("This media link is not valid: its signature is wrong, or it has expired.")
 
 
+class ProviderKeyRejected(InvalidRequest):
+    """A provider does not accept the key that the caller brought."""
+
+    status = 401
+    type = "authentication_error"
+
+    def __init__(self, provider: str) -> None:
+        text = f"{provider} does not accept the provider key that you sent. Nobody else was asked, nothing was charged."
+        super().__init__(text, code="provider_key_rejected", param="x-provider-key")
+
+
 class ContentRejected(CallerError):
     """`stage` says what was refused: `input` (the prompt, before any image) or `output`."""
 

@@ -16,6 +16,7 @@ from imagegate.catalogue.upstream_cost import delivered_cost_usd, image_cost_usd
 from imagegate.domain import (
     Attempt,
     Candidate,
+    GenerationRequest,
     Image,
     ProviderCall,
     ProviderResult,
@@ -32,6 +33,7 @@ from imagegate.errors import (
     InvalidRequest,
     ModerationUnavailable,
     OutputBlocked,
+    ProviderKeyRejected,
     RefusedUnbilled,
     SettlementPending,
 )
@@ -48,6 +50,8 @@ from imagegate.services import Services
 
 log = structlog.get_logger()
 
+OWN = "own"
+"""The id of a key that the caller brought."""
 ACCEPT_PATIENCE_S = 5.0
 UNUSABLE = (OutputBlocked, ModerationUnavailable, BilledInvalid)
 """What becomes of one image without ending the others of its call; of several, the first here is told."""
@@ -68,7 +72,7 @@ async def attempt(
 
     health: the offering's. forms: the request, with its pictures. again: of the same images, a second time.
     """
-    key = services.credentials.pick(health.provider)
+    key = key_for(services, health.provider, forms.request)
     run.attempts.append(started := record_of(len(run.attempts), candidate, key))
     error: ImagegateError | None = None
     sent = services.health.send(health, again=again)
@@ -81,7 +85,7 @@ async def attempt(
         failpoints.reach(services.settings, "after_answer")
         delivered = await deliver_all(services, reservation, candidate, result, run)
     except (AttemptFailed, ContentRejected, InvalidRequest, ModerationUnavailable) as failed:
-        error = failed
+        error = as_told(failed, key)
     except BaseException:
         services.health.forget_call(health, sent)
         raise
@@ -112,11 +116,26 @@ def _report(
     services: Services, key: ProviderKey, health: Record, sent: Call, error: ImagegateError | None
 ) -> None:
     """Tell the pool of keys and the offering's health how it ended."""
+    if key.id == OWN:
+        services.health.forget_call(health, sent)  # a stranger's account says nothing about ours
+        return
     services.credentials.report(health.provider, key.id, error)
     if services.credentials.helps(health.provider, error):
         services.health.forget_call(health, sent)  # it was this key that the provider had enough of
     else:
         report(services.health, health, sent, error)
+
+
+def key_for(services: Services, provider: str, request: GenerationRequest) -> ProviderKey:
+    """The caller's own key, where one was brought; else the next of ours."""
+    return ProviderKey(OWN, request.own_key) if request.own_key else services.credentials.pick(provider)
+
+
+def as_told(error: ImagegateError, key: ProviderKey) -> ImagegateError:
+    """What a provider says of a key that is the caller's is the caller's to know."""
+    if key.id == OWN and isinstance(error, RefusedUnbilled) and error.bad_key:
+        return ProviderKeyRejected(error.provider)
+    return error
 
 
 def ended(
@@ -130,6 +149,7 @@ def ended(
 ) -> Attempt:
     """The attempt as it is recorded. images: how many were delivered, and how many had been asked for."""
     delivered, asked = images
+    ours = attempt.credential_id != OWN  # what a stranger's account pays is no cost of ours
     return Attempt(  # written out: `replace` takes twice as long, and every request ends here
         attempt.seq,
         attempt.provider,
@@ -140,8 +160,8 @@ def ended(
         ms=ms,
         detail=None if error is None else error.message[:500],
         upstream_id=result.upstream_id or getattr(error, "upstream_id", None) or attempt.upstream_id,
-        cost_usd=cost_usd(candidate, result, given(result, error, delivered)),
-        at_risk_usd=at_risk_usd(services, candidate, error, asked),
+        cost_usd=cost_usd(candidate, result, given(result, error, delivered)) if ours else None,
+        at_risk_usd=at_risk_usd(services, candidate, error, asked) if ours else None,
         epoch=attempt.epoch,
         upstream_url=attempt.upstream_url,
         slot=attempt.slot,

@@ -27,6 +27,8 @@ def policy_among_models(services: Services, principal: Principal, request: Gener
     Raises InvalidRequest for a policy that does not exist.
     """
     name = request.model or AUTO
+    if request.own_key is not None and name.partition(":")[0] == AUTO:
+        raise planning.provider_required()
     if name == AUTO and (own := request.routing or principal.routing):
         name = f"{AUTO}:{own}"
     if name in planning.DEFAULT:

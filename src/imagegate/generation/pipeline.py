@@ -28,6 +28,8 @@ from imagegate.services import Services
 
 log = structlog.get_logger()
 
+RUNNING = ("queued", "running", "in_doubt")
+
 
 @dataclass(slots=True)
 class Work:
@@ -79,6 +81,8 @@ async def generate(
         known = made
     recall.check_same(known.fingerprint, fingerprint)
     _mark_when_gone(services, principal, asked, listener, known.generation_id)
+    if known.state in RUNNING:
+        listener.opened(known.generation_id)
     return await recall.retell(services, principal, asked, known)
 
 
@@ -95,13 +99,17 @@ def estimate(services: Services, principal: Principal, request: GenerationReques
     """A plan that stops there: nothing held, nobody asked."""
     if (policy := auto.policy_among_models(services, principal, request)) is not None:
         return auto.plan_by(services, principal, request, policy)
+    own = (
+        request.own_key is not None and principal.env == "live"
+    )  # a test key has the sandbox, which takes none
     return planning.plan(
         request,
         principal.env,
         catalogue=services.catalogue,
         prices=services.prices,
-        credentials=services.credentials.current,
+        credentials=services.credentials.places if own else services.credentials.current,
         default_model=services.settings.default_model,
+        own_key_fee_tokens=services.settings.own_key_fee_tokens,
     )
 
 
@@ -181,6 +189,7 @@ async def _owned(services: Services, work: Work, reservation: Reservation) -> Ge
         if work.opened_at is not None:
             await _pin(services, work, reservation, work.opened_at)
         _mark_when_gone(services, work.principal, work.asked, work.listener, reservation.generation_id)
+        work.listener.opened(reservation.generation_id)
         return await fulfil(services, work, reservation)
     finally:
         services.status.running.discard(reservation.generation_id)
@@ -211,7 +220,7 @@ async def reserve(services: Services, work: Work) -> Reservation | Existing:
         fingerprint=work.fingerprint,
         retry=asked.retry,
         team=who.team,
-        app=who.app,
+        app=who.paying_app,
         row=records.open_row(services, who, work.said, work.plan, work.admission.verdict),
     )
     failpoints.reach(services.settings, "before_open")

@@ -1,12 +1,14 @@
 """Plans a request, purely: which model, at what price, drawn by whom and in which order."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
 from weakref import WeakKeyDictionary
 
 from imagegate.catalogue.catalogue import Catalogue, Match
-from imagegate.catalogue.prices import PriceBook
+from imagegate.catalogue.prices import Price, PriceBook
 from imagegate.catalogue.terms import count_inputs
-from imagegate.domain import Candidate, Credential, Fit, GenerationRequest, Model, Offering, Plan, Size
+from imagegate.domain import Candidate, Credential, Fit, GenerationRequest, Model, Offering, Plan, Quote, Size
 from imagegate.errors import InvalidRequest, NoProvider
 from imagegate.generation import fitting, sizing
 
@@ -21,11 +23,23 @@ def plan(
     prices: PriceBook,
     credentials: Mapping[str, Credential],
     default_model: str,
+    own_key_fee_tokens: int = 0,
 ) -> Plan:
-    """Raises UnknownModel, InvalidRequest, Unpriced, NoProvider. Nothing is asked of anybody."""
+    """Raises UnknownModel, InvalidRequest, Unpriced, NoProvider. Nothing is asked of anybody.
+
+    own_key_fee_tokens: what an image costs that is made with the caller's own provider key.
+    """
     named = default_model if request.model in DEFAULT else request.model
     match = catalogue.find_served(named or default_model)
-    return plan_for(match, request, env, catalogue=catalogue, prices=prices, credentials=credentials)
+    return plan_for(
+        match,
+        request,
+        env,
+        catalogue=catalogue,
+        prices=prices,
+        credentials=credentials,
+        own_key_fee_tokens=own_key_fee_tokens,
+    )
 
 
 def plan_for(
@@ -36,9 +50,11 @@ def plan_for(
     catalogue: Catalogue,
     prices: PriceBook,
     credentials: Mapping[str, Credential],
+    own_key_fee_tokens: int = 0,
 ) -> Plan:
     """The plan of a model that is known, whatever the rules say of it. Raises as `plan` does."""
     model = match.model
+    check_own_key(request, match)
     size = sizing.asked_size(request, model, fitting.tier_of(model, request))
     check(request, model, size)
     wish = wish_of(request, env, match.forced_provider, model.id)
@@ -46,9 +62,7 @@ def plan_for(
     if wish in plans:
         return plans[wish]
     quality = fitting.resolve_quality(model, request.quality)
-    inputs = count_inputs([image.size for image in request.images])
-    price = prices.find(model, catalogue)
-    quote = price.quote(model=model.id, size=size, quality=quality, n=request.n, inputs=inputs)
+    quote = quote_for(request, prices.find(model, catalogue), model, size, quality, own_key_fee_tokens)
     offerings = [
         offering
         for offering in catalogue.shelf(env).get(model.id, ())
@@ -62,6 +76,22 @@ def plan_for(
     if wish is not None:
         plans[wish] = made
     return made
+
+
+def quote_for(
+    request: GenerationRequest,
+    price: Price,
+    model: Model,
+    size: Size,
+    quality: str | None,
+    own_key_fee_tokens: int,
+) -> Quote:
+    """What it costs; with the caller's own provider key the fee alone."""
+    inputs = count_inputs([image.size for image in request.images])
+    quote = price.quote(model=model.id, size=size, quality=quality, n=request.n, inputs=inputs)
+    if request.own_key is None:
+        return quote
+    return replace(quote, image_tokens=Fraction(own_key_fee_tokens), input_tokens=0, rates=None, unit="image")
 
 
 def fit_each(
@@ -104,7 +134,13 @@ def plans_at(prices: PriceBook, credentials: Mapping[str, Credential]) -> "dict[
 def wish_of(request: GenerationRequest, env: str, provider: str | None, model: str) -> Wish | None:
     """All that a plan depends on; None for a request with fields of its own, which is planned anew."""
     own = (request.user, request.seed, request.negative_prompt)
-    if request.extras or request.images or request.mask or any(value is not None for value in own):
+    if (
+        request.extras
+        or request.images
+        or request.mask
+        or request.own_key
+        or any(value is not None for value in own)
+    ):
         return None
     return (
         env,
@@ -127,7 +163,21 @@ def wish_of(request: GenerationRequest, env: str, provider: str | None, model: s
         request.background,
         request.moderation,
         request.strict,
+        request.treated,
     )
+
+
+def check_own_key(request: GenerationRequest, match: Match) -> None:
+    """Raises InvalidRequest: a caller's own key goes to the provider that the caller named, and to nobody else."""
+    if request.own_key is not None and match.forced_provider is None:
+        raise provider_required()
+
+
+def provider_required() -> InvalidRequest:
+    text = (
+        "A provider key of your own needs the provider to be named: model `openai:gpt-image-2`, for example."
+    )
+    return InvalidRequest(text, code="provider_required", param="model")
 
 
 def check(request: GenerationRequest, model: Model, size: Size) -> None:

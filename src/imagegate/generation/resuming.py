@@ -65,10 +65,11 @@ async def take(services: Services, row: Any, accepted: Sequence[Attempt], found:
 def plan_of(services: Services, row: Any) -> Plan | None:
     """The plan as it would be made now, at the price that was pinned; None when the model is not served any more.
 
+    None also for a caller's own provider key, which is gone with the process that was given it.
     Of the model that the rules led to when it was opened, though it may have been disabled or redirected since.
     """
     request, catalogue = records.request_from(row.request), services.catalogue
-    if row.model not in catalogue.models:
+    if row.model not in catalogue.models or row.request.get("by_own_key"):
         return None
     try:
         plan = planning.plan_for(

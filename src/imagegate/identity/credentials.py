@@ -7,6 +7,7 @@ that is refused is put out for minutes; where no key is left, the least bad one 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
+from types import MappingProxyType
 
 import structlog
 from pydantic import SecretStr
@@ -136,8 +137,14 @@ class KeyPool:
 class CredentialBook(Mapping[str, Credential]):
     """The providers that may be asked, by name. Whoever holds it brings it up to date with `replace`."""
 
-    def __init__(self, found: Mapping[str, Access], clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        found: Mapping[str, Access],
+        clock: Callable[[], float] = monotonic,
+        places: Mapping[str, Credential] = MappingProxyType({}),
+    ) -> None:
         self._clock = clock
+        self._places = places
         self.found: Mapping[str, Access] = {}
         """Every provider that can be reached, those that an operator has disabled too."""
         self.configured: Mapping[str, Credential] = {}
@@ -159,6 +166,14 @@ class CredentialBook(Mapping[str, Credential]):
         self.configured = {name: access.credential for name, access in found.items()}
         enabled = {name: access.credential for name, access in found.items() if access.enabled}
         self.current = enabled if len(enabled) < len(found) else self.configured
+
+    @property
+    def places(self) -> dict[str, Credential]:
+        """Where callers with a key of their own may be sent: providers whose address is known, without our keys."""
+        found = self.found
+        return {
+            name: place for name, place in self._places.items() if name not in found or found[name].enabled
+        }
 
     def __getitem__(self, provider: str) -> Credential:
         return self.current[provider]

@@ -3,11 +3,13 @@
 import re
 from typing import cast
 
+from pydantic import SecretStr
 from starlette.requests import Request
 
 from imagegate.domain import Asked, Principal
 from imagegate.errors import InvalidRequest, Unauthenticated
 from imagegate.services import Services
+from imagegate.web.apps import for_app
 from imagegate.web.outages import OUTAGES, outage
 
 HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?")
@@ -48,6 +50,17 @@ def credential_of(request: Request) -> str:
 
 
 async def authenticate(request: Request) -> Principal:
+    """Whose key it is, and the app that `X-App-ID` names. Raises as `key_holder` and `in_app` do."""
+    return in_app(request, await key_holder(request))
+
+
+def in_app(request: Request, principal: Principal) -> Principal:
+    """The principal with the app that `X-App-ID` names, where none was named before. Raises InvalidRequest."""
+    named = headers_of(request).get(b"x-app-id")
+    return principal if named is None else for_app(principal, named.decode("utf-8", "replace"), "X-App-ID")
+
+
+async def key_holder(request: Request) -> Principal:
     """Raises Unauthenticated, InvalidRequest (two credentials), BillingUnavailable (no database)."""
     key = credential_of(request)
     try:
@@ -68,6 +81,25 @@ def is_set(request: Request, *names: str) -> bool:
         if value.lower() not in ("true", "1", "false", "0"):
             raise InvalidRequest(f"{name} is true or false.", code="invalid_value", param=name)
     return any(value.lower() in ("true", "1") for _, value in said)
+
+
+PROVIDER_KEY = re.compile(rb"[!-~]{1,512}")
+PROVIDER_KEY_HEADERS = (b"x-provider-key", b"lb-llm-key")
+
+
+def own_key_of(request: Request) -> SecretStr | None:
+    """The caller's own provider key: `x-provider-key`, or Langbase's `LB-LLM-Key`. Raises InvalidRequest.
+
+    Langbase's client sends its header always, so that an empty one means none.
+    """
+    headers = headers_of(request)
+    for name in PROVIDER_KEY_HEADERS:
+        if name in headers and (headers[name] or name != b"lb-llm-key"):
+            if not PROVIDER_KEY.fullmatch(headers[name]):
+                text = "A provider key has 1 to 512 visible ASCII characters."
+                raise InvalidRequest(text, code="invalid_value", param=name.decode())
+            return SecretStr(headers[name].decode())
+    return None
 
 
 def link_base(request: Request) -> str:

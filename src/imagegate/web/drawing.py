@@ -1,41 +1,67 @@
 """What every route that makes images does, whatever its dialect: read the body, call the line."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
+from uuid import UUID
 
 from starlette.requests import Request
 
 from imagegate import failpoints
-from imagegate.domain import Generation, GenerationRequest, Principal
+from imagegate.domain import Generation, GenerationRequest, ParameterReceipt, Principal
 from imagegate.generation import pipeline
 from imagegate.services import Services
-from imagegate.web.dependencies import asked_of
+from imagegate.web.dependencies import asked_of, own_key_of
 from imagegate.web.guards import parse_object, read_json_body
 from imagegate.web.listener import Listener
 
 INLINE_BYTES = 256 * 1024
 """Longer bodies hold pictures, and are parsed where the event loop does not wait for it."""
 
-Read = Callable[[dict[str, Any]], GenerationRequest]
+Meant = TypeVar("Meant")
+Read = Callable[[dict[str, Any]], Meant]
 
 
-async def read_json(request: Request, services: Services, read: Read) -> GenerationRequest:
-    """Raises what `web.guards` and `read` raise."""
+async def read_json(request: Request, services: Services, read: Read[Meant]) -> Meant:
+    """What the body means. Raises what `web.guards` and `read` raise."""
     body = await read_json_body(request, services.settings)
     if len(body) <= INLINE_BYTES:
         return read(parse_object(body))
     return await services.pool.run(parsed, body, read)
 
 
-def parsed(body: bytes, read: Read) -> GenerationRequest:
+def parsed(body: bytes, read: Read[Meant]) -> Meant:
     return read(parse_object(body))
 
 
+SANDBOXED = ParameterReceipt(
+    "x-provider-key", "emulated", "a test key draws with the sandbox, which takes no key"
+)
+
+
+def with_own_key(request: Request, principal: Principal, wanted: GenerationRequest) -> GenerationRequest:
+    """The request with the caller's own provider key, where one was sent. Raises InvalidRequest."""
+    own_key = own_key_of(request)
+    if own_key is None:
+        return wanted
+    treated = (*wanted.treated, SANDBOXED) if principal.env == "test" else wanted.treated
+    return replace(wanted, own_key=own_key, treated=treated)
+
+
 async def draw(
-    request: Request, services: Services, principal: Principal, wanted: GenerationRequest, route: str
+    request: Request,
+    services: Services,
+    principal: Principal,
+    wanted: GenerationRequest,
+    route: str,
+    when_open: Callable[[UUID], None] | None = None,
 ) -> Generation:
-    """Make the images. `route`: one name for all addresses of a route, by which repetitions are recognised."""
+    """Make the images. `route`: one name for all addresses of a route, by which repetitions are recognised.
+
+    when_open: called with the generation's id once the hold is taken.
+    """
     asked = asked_of(request, route)
-    generation = await pipeline.generate(services, principal, wanted, asked, Listener(request))
+    wanted = with_own_key(request, principal, wanted)
+    generation = await pipeline.generate(services, principal, wanted, asked, Listener(request, when_open))
     failpoints.reach(services.settings, "before_answer")
     return generation

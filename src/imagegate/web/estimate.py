@@ -14,6 +14,7 @@ from imagegate.generation import admission, choosing, pipeline
 from imagegate.services import Services
 from imagegate.settings import Settings
 from imagegate.web.dependencies import is_set
+from imagegate.web.drawing import with_own_key
 from imagegate.web.listener import Listener
 
 NAMES = ("dryRun", "dry_run")
@@ -36,6 +37,7 @@ async def estimate_reply(
 ) -> Response:
     """Raises what planning raises, and RateLimited."""
     Listener(request).admitted(await admission.count(services, principal))
+    wanted = with_own_key(request, principal, wanted)
     plan = pipeline.estimate(services, principal, wanted)
     policy = choosing.policy_of(services, principal, wanted)
     candidates = choosing.in_order(services, plan, policy)
