@@ -25,6 +25,17 @@ def public_id(kind: str, id_: UUID) -> str:
     return f"{kind}_{id_.hex}"
 
 
+def image_id(generation_id: UUID, index: int) -> str:
+    """By which an image that was made can be handed in again: `gen_…_0`."""
+    return f"{public_id('gen', generation_id)}_{index}"
+
+
+def parse_image_id(text: str) -> tuple[str, int] | None:
+    """The generation's public id, and the image's place in it."""
+    match = re.fullmatch(r"(gen_[0-9a-f]{32})_(\d{1,2})", text)
+    return (match[1], int(match[2])) if match else None
+
+
 def parse_public_id(kind: str, text: str) -> UUID | None:
     match = re.fullmatch(rf"{kind}_([0-9a-f]{{32}})", text)
     return UUID(hex=match[1]) if match else None

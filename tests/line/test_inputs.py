@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from httpx import AsyncClient
 
-from imagegate.domain import GenerationRequest, InputImage, Size
+from imagegate.domain import GenerationRequest, InputImage, Principal, Size
 from imagegate.errors import InvalidRequest
 from imagegate.generation.inputs import BOUNDS, Bounds, Forms, decode_base64, gather, read_image_text, summed
 from imagegate.outbound import open_outbound
@@ -20,6 +21,8 @@ from tests.fake_provider import FakeProvider
 from tests.line.test_edits import FIELDS, MASK, PATH, PNG, drawn, is_red
 from tests.media.pictures import FORMATS, encoded, picture
 from tests.media.test_formats import END, PIXELS, header, png_with
+
+WHO = Principal(uuid4(), "live", uuid4())
 
 ALPHABET = bytes(range(256)) * 4
 PICTURE = GenerationRequest("a boat", images=(InputImage(data=PNG),))
@@ -40,7 +43,7 @@ async def refusal(
     services: Services, *images: InputImage, mask: InputImage | None = None, bounds: Bounds = BOUNDS
 ) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as refused:
-        await gather(services, asking(*images, mask=mask), bounds)
+        await gather(services, WHO, asking(*images, mask=mask), bounds)
     assert refused.value.status == 400
     return refused.value
 
@@ -106,7 +109,7 @@ def test_base64_ends_with_its_padding(text: str) -> None:
 async def test_pictures_are_measured_whatever_they_are_called(opened: Services, format: str) -> None:
     data = encoded(format)
 
-    request = await gather(opened, asking(InputImage(data=data), InputImage(data=PNG)))
+    request = await gather(opened, WHO, asking(InputImage(data=data), InputImage(data=PNG)))
 
     first = InputImage(data, format=format, size=Size(64, 40), sha256=hashlib.sha256(data).digest())
     assert request.images[0] == first
@@ -116,7 +119,7 @@ async def test_pictures_are_measured_whatever_they_are_called(opened: Services, 
 async def test_a_request_without_pictures_is_the_same_object(opened: Services) -> None:
     plain = GenerationRequest("a boat")
 
-    assert await gather(opened, plain) is plain
+    assert await gather(opened, WHO, plain) is plain
     assert await summed(opened.pool, plain) is plain
 
 
@@ -130,7 +133,7 @@ async def test_urls_are_fetched_together_and_redirects_followed(abroad: Services
     fake.pages["/moved"] = (302, {"location": "/pictures/64x64.jpeg"}, b"")
     urls = (f"{fake.origin}/moved", f"{fake.origin}/pictures/32x32.png")
 
-    request = await gather(abroad, asking(*(InputImage(url=url) for url in urls)))
+    request = await gather(abroad, WHO, asking(*(InputImage(url=url) for url in urls)))
 
     assert [(i.format, i.size) for i in request.images] == [("jpeg", Size(64, 64)), ("png", Size(32, 32))]
     assert [image.url for image in request.images] == list(urls)
@@ -214,7 +217,7 @@ async def test_what_is_fetched_has_room_each_and_together(
 
     one, other = (InputImage(url=f"{fake.origin}/{name}") for name in "ab")
 
-    assert (await gather(abroad, asking(one), bounds)).images[0].data == padded
+    assert (await gather(abroad, WHO, asking(one), bounds)).images[0].data == padded
     error = await refusal(abroad, one, other, bounds=bounds)
 
     assert error.code == "image_too_large"
@@ -237,7 +240,7 @@ async def test_a_bomb_is_refused_by_its_header(opened: Services) -> None:
 
 
 async def test_sixteen_pictures_are_the_most(opened: Services) -> None:
-    assert len((await gather(opened, asking(*[InputImage(data=PNG)] * 16))).images) == 16
+    assert len((await gather(opened, WHO, asking(*[InputImage(data=PNG)] * 16))).images) == 16
     assert (await refusal(opened, *[InputImage(data=PNG)] * 17)).param == "image"
 
 
@@ -247,7 +250,7 @@ async def test_a_mask_needs_an_image(opened: Services) -> None:
 
 async def test_each_form_of_a_picture_is_made_once(opened: Services) -> None:
     gif = InputImage(data=encoded("gif", picture("RGB", 256, 256)))
-    request = await gather(opened, asking(gif, InputImage(data=PNG), mask=InputImage(data=MASK)))
+    request = await gather(opened, WHO, asking(gif, InputImage(data=PNG), mask=InputImage(data=MASK)))
     forms = Forms(opened.pool, request)
 
     white, again, black = await asyncio.gather(forms.mask("white"), forms.mask("white"), forms.mask("black"))
@@ -263,7 +266,7 @@ async def test_each_form_of_a_picture_is_made_once(opened: Services) -> None:
 
 
 async def test_a_form_is_made_to_its_end_although_one_who_waited_is_cancelled(opened: Services) -> None:
-    request = await gather(opened, asking(InputImage(data=PNG), mask=InputImage(data=MASK)))
+    request = await gather(opened, WHO, asking(InputImage(data=PNG), mask=InputImage(data=MASK)))
     forms = Forms(opened.pool, request)
 
     left = asyncio.create_task(forms.mask("white"))

@@ -51,7 +51,7 @@ async def enter(
         lease_s = services.settings.deadline_s + AFTER_DEADLINE_S
         admission = Admission(images, request, await services.limiter.take(wants, lease_s))
     try:
-        request = await gather(services, request)
+        request = await gather(services, principal, request)
         policy = policy_of(services, principal)
         verdict = None if policy == "off" else await check_input(services, principal, request, policy)
     except BaseException:

@@ -9,8 +9,10 @@ from io import BytesIO
 
 import pybase64
 
-from imagegate.domain import GenerationRequest, InputImage
-from imagegate.errors import InvalidRequest
+from imagegate.domain import GenerationRequest, InputImage, Principal
+from imagegate.errors import InvalidRequest, NotFound
+from imagegate.generation import records
+from imagegate.ids import parse_image_id
 from imagegate.media.images import MAX_BYTES
 from imagegate.media.inputs import acceptable, digest, measured
 from imagegate.media.masks import check_mask, prepared_mask
@@ -21,6 +23,7 @@ from imagegate.services import Services
 
 MOST_IMAGES = 16
 LONGEST_URL = 8192
+LONGEST_ID = 64
 STEP = 1 << 20
 """Characters of base64 that are decoded at once: a multiple of 4."""
 
@@ -46,6 +49,8 @@ def read_image_text(text: str, param: str) -> InputImage:
     other scheme, else `invalid_image`; nothing of the text is echoed.
     """
     text = text.strip()
+    if len(text) <= LONGEST_ID and parse_image_id(text) is not None:
+        return InputImage(kept=text)
     scheme = SCHEME.match(text)
     if scheme is None:
         return InputImage(data=decode_base64(text, 0, param))
@@ -106,20 +111,35 @@ def _summed(request: GenerationRequest) -> GenerationRequest:
 
 
 async def gather(
-    services: Services, request: GenerationRequest, bounds: Bounds = BOUNDS
+    services: Services, principal: Principal, request: GenerationRequest, bounds: Bounds = BOUNDS
 ) -> GenerationRequest:
     """The request with every picture's bytes, format, size and checksum; URLs are fetched, together, in 10 s.
 
     Raises InvalidRequest: `invalid_image`, `image_too_large` (50 MB and 40 MP each, 64 MB together, 16 pictures) or
-    `image_url_not_allowed`, naming `image`, `images[2]` or `mask`.
+    `image_url_not_allowed`, naming `image`, `images[2]` or `mask`; NotFound or Conflict 410 for an image of an earlier
+    answer that is not this account's or is kept no longer.
     """
     if not request.images and request.mask is None:
         return request
     check_counts(request, bounds)
     pictures = [*request.images, *([request.mask] if request.mask else [])]
     names = names_of(request)
+    pictures = [await taken_again(services, principal, picture) for picture in pictures]
     pictures = await fetched(services, pictures, names, bounds)
     return await services.pool.run(_measured, request, pictures, names)
+
+
+async def taken_again(services: Services, principal: Principal, picture: InputImage) -> InputImage:
+    """An image of an earlier answer with its bytes; every other picture as it is."""
+    named = parse_image_id(picture.kept) if picture.kept else None
+    if named is None:
+        return picture
+    generation_id, index = named
+    async with services.engine.connect() as connection:
+        generation = await records.get_generation(connection, principal, generation_id)
+    if index >= len(generation.images):
+        raise NotFound("There is no such image.")
+    return replace(picture, data=await services.store.get(generation.images[index].object))
 
 
 def check_counts(request: GenerationRequest, bounds: Bounds) -> None:

@@ -32,7 +32,7 @@ from imagegate.journal.tables import attempts, generations, images
 from imagegate.moderation.verdicts import Verdict
 from imagegate.services import Services
 
-REQUEST_FIELDS = tuple(f.name for f in fields(GenerationRequest))
+REQUEST_FIELDS = tuple(f.name for f in fields(GenerationRequest) if f.name not in ("stream", "own_key"))
 STATUS = {"queued": "queued", "running": "in_progress", "in_doubt": "in_progress", "captured": "completed"}
 
 
@@ -46,7 +46,7 @@ def open_row(
     judged = {"moderation": recorded([verdict])} if verdict is not None else {}
     return {
         **judged,
-        "app_id": principal.app,
+        "app_id": principal.told_app,
         "worker_id": services.journal.worker_id,
         "ttl_s": services.settings.deadline_s,
         "model": plan.model.id,
@@ -63,11 +63,15 @@ def request_json(request: GenerationRequest) -> dict[str, Any]:
     said["images"] = [input_json(image) for image in request.images] or None
     said["mask"] = input_json(request.mask) if request.mask else None
     said["strict"] = request.strict or None
+    said["by_own_key"] = request.own_key is not None or None
+    said["treated"] = [(r.name, r.treatment, r.detail) for r in request.treated] or None
     return {name: value for name, value in said.items() if value is not None and value != {}}
 
 
 def input_json(image: InputImage) -> dict[str, Any]:
     """A picture by its URL or by the checksum of its bytes, which are not kept here."""
+    if image.kept is not None:
+        return {"image_id": image.kept}
     if image.data is None:
         return {"url": image.url}
     known = image.sha256 or sha256(image.data).digest()
@@ -80,7 +84,8 @@ def request_from(said: Mapping[str, Any]) -> GenerationRequest:
     known = {name: said[name] for name in REQUEST_FIELDS if name in said}
     images = tuple(InputImage(url=image.get("url")) for image in said.get("images", ()))
     mask = InputImage(url=said["mask"].get("url")) if "mask" in said else None
-    return GenerationRequest(**{**known, "size": size, "images": images, "mask": mask})
+    treated = tuple(ParameterReceipt(*receipt) for receipt in said.get("treated", ()))
+    return GenerationRequest(**{**known, "size": size, "images": images, "mask": mask, "treated": treated})
 
 
 def captured_row(plan: Plan, run: Execution) -> dict[str, Any]:
@@ -183,6 +188,11 @@ def completed(
 
 async def get_generation(connection: AsyncConnection, principal: Principal, public_id: str) -> Generation:
     """The caller's own generation. Raises NotFound, with one text for absent and foreign ones; Conflict 410 if gone."""
+    return check_kept(await read_generation(connection, principal, public_id), datetime.now(UTC))
+
+
+async def read_generation(connection: AsyncConnection, principal: Principal, public_id: str) -> Generation:
+    """The same, also when its images are gone."""
     generation_id = parse_public_id("gen", public_id)
     owner = (principal.account_id, principal.env, generation_id)
     key = (generations.c.account_id, generations.c.env, generations.c.id)
@@ -192,7 +202,7 @@ async def get_generation(connection: AsyncConnection, principal: Principal, publ
         raise NotFound("There is no such generation.")
     stored = (await connection.execute(_of(images, row).order_by(images.c.idx))).all()
     tried = (await connection.execute(_of(attempts, row).order_by(attempts.c.epoch, attempts.c.seq))).all()
-    return check_kept(from_rows(row, stored, tried), datetime.now(UTC))
+    return from_rows(row, stored, tried)
 
 
 def _of(table: Any, row: Any) -> Any:
@@ -222,6 +232,7 @@ def from_rows(row: Any, stored: Sequence[Any], tried: Sequence[Any]) -> Generati
         error_message=row.answer_message,
         error_status=row.answer_status,
         moderation=row.moderation,
+        key_id=row.key_id,
     )
 
 
