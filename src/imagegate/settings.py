@@ -126,6 +126,16 @@ class Settings(BaseSettings):
     test_wallet_tokens: int = Field(
         100_000_000, ge=0, description="What a new account's test wallet starts with."
     )
+    stream_ping_s: float = Field(
+        15.0, gt=0, le=15, description="How often a stream without news says that it goes on."
+    )
+    variations_model: str = Field(
+        "openai/gpt-image-2.5-flare",
+        description="The model that makes variations where none is named that can edit.",
+    )
+    own_key_fee_tokens: int = Field(
+        0, ge=0, le=10**12, description="An image's price where the caller brings the provider's key."
+    )
     default_model: str = Field(
         "sandbox", description="The model of requests that name none; auto:cheapest and the like choose one."
     )

@@ -117,7 +117,7 @@ async def test_what_a_form_says_in_text_is_read_as_what_it_means(client: AsyncCl
     response = await client.post(PATH, data=FIELDS | said, files={"image": PNG, "mask": b""})
 
     assert response.status_code == 200, response.text
-    assert [set(item) for item in response.json()["data"]] == [{"url"}, {"url"}]
+    assert [set(item) for item in response.json()["data"]] == [{"url", "image_id"}] * 2
     kept = await client.get(f"/v1/images/generations/{response.json()['metadata']['id']}")
     assert kept.json()["metadata"]["parameters"]["seed"]["treatment"] == "passed"
 

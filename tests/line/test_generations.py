@@ -97,7 +97,7 @@ async def test_response_format_is_obeyed_and_has_a_default_by_model(
 
     response = await test_client.post(PATH, json=body)
 
-    assert set(response.json()["data"][0]) == keys
+    assert set(response.json()["data"][0]) == keys | {"image_id"}
 
 
 async def test_several_pictures_differ_and_cost_n_times(client: AsyncClient, account: Account) -> None:
@@ -292,7 +292,7 @@ async def test_a_generation_is_fetched_by_its_own_account_and_environment_alone(
     other_env = await test_client.get(path)
     foreign = await client.get(path, headers={"authorization": f"Bearer {stranger.key}"})
 
-    assert (own.status_code, own.json()["data"][0].keys()) == (200, {"url"})
+    assert (own.status_code, own.json()["data"][0].keys()) == (200, {"url", "image_id"})
     assert [other_env.status_code, foreign.status_code] == [404, 404]
 
 

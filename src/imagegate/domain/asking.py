@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from pydantic import SecretStr
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Size:
@@ -28,13 +30,15 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class InputImage:
-    """A picture that a caller hands in: its bytes, or a URL that they are fetched from during admission.
+    """A picture that a caller hands in: its bytes, or where they are fetched from during admission.
 
+    kept: an image that was made for this account before, by the id that its answer gave it.
     format and size are measured from the bytes; None before. sha256: of the bytes.
     """
 
     data: bytes | None = None
     url: str | None = None
+    kept: str | None = None
     format: str | None = None
     size: Size | None = None
     sha256: bytes | None = None
@@ -47,6 +51,8 @@ class GenerationRequest:
     size: exact pixels. aspect (`16:9`) and resolution (`1K` to `4K`) count where no size is said. size_policy: `exact`
     (what comes out has the size that was asked for) or `native` (what the provider draws next to it).
     images: pictures to work from. mask: transparent where the first of them is to be redrawn.
+    treated: parameters that the dialect has dealt with, and how. stream: the answer is told as events; it does not make
+    another request of it.
     """
 
     prompt: str
@@ -76,6 +82,10 @@ class GenerationRequest:
     strict: bool = False
     extras: Mapping[str, Any] = field(default_factory=dict)
     """Fields the dialect does not know. They pass through where the offering's provider takes them."""
+    own_key: SecretStr | None = field(default=None, repr=False)
+    """The caller's own key at the forced provider. It is kept nowhere."""
+    treated: "tuple[ParameterReceipt, ...]" = ()
+    stream: bool = False
 
     @property
     def operation(self) -> str:
@@ -102,6 +112,7 @@ class RateLimits:
 class Principal:
     """Who asks: the account and environment that pay, the key that was shown, and its labels.
 
+    named_app: what the request says of itself; None = nothing.
     limits: those of the account and of the key that limit something; both hold.
     """
 
@@ -116,6 +127,17 @@ class Principal:
     moderation: str | None = None
     """The key's policy of moderation, else its account's: off, flag or block; None = the gateway's."""
     limits: tuple[RateLimits, ...] = ()
+    named_app: str | None = None
+
+    @property
+    def told_app(self) -> str | None:
+        """For which app the request counts in usage."""
+        return self.named_app or self.app
+
+    @property
+    def paying_app(self) -> str | None:
+        """On which app's budget it counts: a caller does not leave that of its key by naming another."""
+        return self.app or self.named_app
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,8 @@ class Generation:
     replayed: bool = False
     moderation: Mapping[str, Any] | None = None
     """What moderators said, as it is recorded; None when nobody was asked."""
+    key_id: UUID | None = None
+    """The API key it was asked for with, where it was read from its records."""
 
     @property
     def public_id(self) -> str:

@@ -55,6 +55,7 @@ def lack_of_thinking(request: GenerationRequest, offerings: Iterable[Offering]) 
 def fit(request: GenerationRequest, model: Model, offering: Offering, size: Size, quality: str | None) -> Fit:
     """size and quality are those the price was quoted for. Raises InvalidRequest."""
     receipts = Receipts(request.strict)
+    receipts.take(request.treated)
     fields: dict[str, Any] = {}
     offering = narrowed(offering, request.operation)
     if model.successor:
@@ -159,7 +160,7 @@ def _quality_receipt(
     receipts: Receipts,
 ) -> None:
     asked = request.quality
-    if asked is None or asked == "auto":
+    if asked is None or (asked == "auto" and quality not in offering.qualities):
         return
     if quality is not None and quality in offering.qualities:
         same = quality == asked

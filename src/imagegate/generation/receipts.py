@@ -1,5 +1,6 @@
 """What happened to each parameter of a request, as it is told to the caller."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from imagegate.domain import ParameterReceipt
@@ -15,6 +16,16 @@ class Receipts:
 
     def add(self, name: str, treatment: str, detail: str | None = None) -> None:
         self.made.append(ParameterReceipt(name, treatment, detail))
+
+    def take(self, treated: Iterable[ParameterReceipt]) -> None:
+        """What was dealt with before. Raises InvalidRequest in strict mode as `drop` and `convert` do."""
+        for receipt in treated:
+            if receipt.treatment == "ignored":
+                self.drop(receipt.name, receipt.detail or "not used")
+            elif receipt.treatment == "converted":
+                self.convert(receipt.name, receipt.detail or "not as it was said")
+            else:
+                self.made.append(receipt)
 
     def drop(self, name: str, why: str, *, code: str = "unsupported_value") -> None:
         """Raises InvalidRequest in strict mode."""

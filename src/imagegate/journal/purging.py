@@ -48,7 +48,9 @@ MARK = text(
     SELECT epoch, purged_at, (SELECT count(*) FROM bared) AS images FROM marked
     """
 )
-STANDS = text("SELECT 1 FROM generations WHERE account_id = :account_id AND env = :env AND id = :id")
+OWN = "FROM generations WHERE account_id = :account_id AND env = :env AND id = :id"
+PURGED = text(f"SELECT result ->> 'purged_at' {OWN} FOR UPDATE")
+STANDS = text(f"SELECT 1 {OWN}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,12 @@ class Purged:
     epoch: int
     images: int
     purged_at: datetime
+
+
+async def is_purged(tx: AsyncConnection, account_id: UUID, env: str, generation_id: UUID) -> bool:
+    """Whether it was purged before. The generation stays locked until `tx` ends."""
+    owner = {"account_id": account_id, "env": env, "id": generation_id}
+    return (await tx.execute(PURGED, owner)).scalar() is not None
 
 
 async def mark(tx: AsyncConnection, account_id: UUID, env: str, generation_id: UUID) -> Purged:

@@ -20,11 +20,12 @@ OPEN = "g.state IN ('queued', 'running', 'in_doubt')"
 SCOPED = {
     "account": "true",
     "key": "g.key_id = CAST(:scope_id AS uuid)",
-    "app": "g.app_id = :scope_id",
+    "app": "EXISTS (SELECT FROM api_keys k WHERE k.account_id = g.account_id AND k.env = g.env AND k.id = g.key_id "
+    "AND coalesce(k.app, g.app_id) = :scope_id)",
     "team": "EXISTS (SELECT FROM api_keys k WHERE k.account_id = g.account_id AND k.env = g.env AND k.id = g.key_id "
     "AND k.team = :scope_id)",
 }
-"""Which generations belong to a scope, by the kind of scope."""
+"""Which generations belong to a scope, by the kind of scope. Of an app: by its key's label, else by what was named."""
 
 # Not now(), when the transaction began: it may have waited for the wallet over midnight.
 PERIOD = text(

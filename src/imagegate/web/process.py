@@ -33,14 +33,15 @@ ErrorRenderer = Callable[[ImagegateError, str], tuple[int, dict[str, object]]]
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """How errors look at `prefix` and below it, whoever finds them."""
+    """How errors look at `prefix` and, unless it stands alone, below it, whoever finds them."""
 
     prefix: str
     render: ErrorRenderer
     media_type: str = "application/json"
+    alone: bool = False
 
     def covers(self, path: str) -> bool:
-        return path.startswith(self.prefix) and path[len(self.prefix) :][:1] in ("", "/")
+        return path == self.prefix or (not self.alone and path.startswith(self.prefix + "/"))
 
 
 def openai_error(error: ImagegateError, request_id: str) -> tuple[int, dict[str, object]]:

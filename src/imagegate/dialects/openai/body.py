@@ -1,28 +1,17 @@
 """A body of `POST /v1/images/generations`, checked strictly, and what it means on the line."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from imagegate.domain import GenerationRequest, InputImage, Size
+from imagegate.domain import GenerationRequest, InputImage, ParameterReceipt
 from imagegate.errors import InvalidRequest
 from imagegate.settings import RoutingPolicy
+from imagegate.web.bodies import PIXELS, Edge, extras_of, pixels_of
 from imagegate.web.faults import first_fault
 from imagegate.web.pictures import PICTURE, PICTURES, pictures_of
 
-REFUSED = frozenset(
-    {
-        "api_base",
-        "base_url",
-        "api_key",
-        "headers",
-        "webhook",
-        "webhook_secret",
-        "webhook_events_filter",
-        "callback",
-    }
-)
-MOST_EXTRAS = 64
 THINKING = ("thinking", "thinking_level", "reasoning_effort")
 AS_SAID = (
     "prompt",
@@ -41,8 +30,7 @@ AS_SAID = (
     "user",
 )
 """Fields that mean on the line what they say."""
-PIXELS, RATIO = r"[1-9]\d{0,4}x[1-9]\d{0,4}", r"[1-9]\d{0,3}(\.\d{1,2})?:[1-9]\d{0,3}(\.\d{1,2})?"
-Edge = Annotated[int, Field(ge=1, le=99_999, description="In pixels; both or neither.")]
+RATIO = r"[1-9]\d{0,3}(\.\d{1,2})?:[1-9]\d{0,3}(\.\d{1,2})?"
 Word = Annotated[str, Field(min_length=1, max_length=100)]
 
 
@@ -115,27 +103,23 @@ class GenerationBody(BaseModel):
     user: Annotated[
         str | None, Field(max_length=512, description="Your end user; sent upstream only as a hash.")
     ] = None
-    stream: bool | None = None
+    stream: Annotated[bool | None, Field(description="true: the answer comes as server-sent events.")] = None
+    partial_images: Annotated[
+        int | None, Field(ge=0, le=3, description="Previews in a stream; none are passed on yet.")
+    ] = None
     strict: Annotated[
         bool | None, Field(description="true: a parameter that would be dropped is an error.")
     ] = None
 
     def to_request(self) -> GenerationRequest:
         """Raises InvalidRequest for fields that are always refused, or that contradict each other."""
-        if self.stream:
-            text = "Streaming is not available yet. Leave 'stream' out."
-            raise InvalidRequest(text, code="unsupported_value", param="stream")
-        extras = self.__pydantic_extra__ or {}
-        if extras:
-            extras = {name: value for name, value in extras.items() if value is not None}
-            _check_extras(extras)
         ratio = self.size if self.size and ":" in self.size else self.aspect_ratio
         enhanced = self.prompt_enhancement
         said = self.__dict__  # read often: a look-up by name costs a tenth of an attribute's
-        return GenerationRequest(
+        request = GenerationRequest(
             model=self.model or None,
             n=self.n or 1,
-            size=self.pixels(),
+            size=pixels_of(self.size, self.width, self.height),
             aspect=None if ratio == "auto" else ratio,
             resolution=self.resolution.upper() if self.resolution else None,
             negative_prompt=self.negative_prompt or None,
@@ -143,23 +127,12 @@ class GenerationBody(BaseModel):
             prompt_enhancement=None if enhanced is None else enhanced in ("on", True),
             images=self.pictures(),
             strict=bool(self.strict),
-            extras=extras,
+            extras=extras_of(self),
             **{name: said[name] for name in AS_SAID},
         )
-
-    def pixels(self) -> Size | None:
-        said = Size.parse(self.size) if self.size else None
-        if self.width is None and self.height is None:
-            return said
-        if self.width is None or self.height is None:
-            lacking = "width" if self.width is None else "height"
-            raise InvalidRequest("width and height go together.", code="invalid_value", param=lacking)
-        edges = Size(self.width, self.height)
-        if self.size not in (None, "auto") and said != edges:
-            raise InvalidRequest(
-                "size says another size than width and height.", code="invalid_value", param="size"
-            )
-        return edges
+        if self.stream or self.partial_images is not None:
+            return streamed(request, bool(self.stream), self.partial_images)
+        return request
 
     def pictures(self) -> tuple[InputImage, ...]:
         if self.image_url is None and self.input_references is None:
@@ -178,17 +151,17 @@ class GenerationBody(BaseModel):
         return next((value.lower() for value in said.values()), None)
 
 
-def _check_extras(extras: dict[str, Any]) -> None:
-    if len(extras) > MOST_EXTRAS:
-        raise InvalidRequest(
-            f"The body has more than {MOST_EXTRAS} unknown fields.", code="unknown_parameter"
-        )
-    for name in extras:
-        if name in REFUSED or name.startswith("extra_"):
-            text = (
-                f"{name[:64]} is never accepted: where and how providers are called is the operator's to say."
-            )
-            raise InvalidRequest(text, code="unknown_parameter", param=name[:64])
+def streamed(request: GenerationRequest, stream: bool, partial_images: int | None) -> GenerationRequest:
+    """With what a stream makes of other parameters: it has base64 alone, and no previews yet."""
+    treated: list[ParameterReceipt] = []
+    if partial_images is not None:
+        why = "this gateway does not pass previews on yet" if stream else "only a stream has previews"
+        receipt = ("ignored", why) if partial_images else ("passed", None)
+        treated.append(ParameterReceipt("partial_images", *receipt))
+    if stream and request.response_format == "url":
+        treated.append(ParameterReceipt("response_format", "ignored", "a stream has base64 only"))
+        request = replace(request, response_format=None)
+    return replace(request, stream=stream, treated=tuple(treated))
 
 
 def read_generation(values: dict[str, Any]) -> GenerationRequest:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from imagegate.dialects.openai.answering import answer
 from imagegate.dialects.openai.body import GenerationBody
+from imagegate.dialects.openai.streaming import RESPONSES
 from imagegate.domain import GenerationRequest, InputImage
 from imagegate.errors import InvalidRequest
 from imagegate.generation.inputs import MOST_IMAGES, read_image_text
@@ -72,6 +73,7 @@ BODY: dict[str, Any] = {
         },
     },
     "parameters": [PARAMETER],
+    "responses": RESPONSES,
     "security": [{"bearer": []}],
 }
 

@@ -17,26 +17,15 @@ from imagegate.generation.purge import GONE, is_gone
 from imagegate.services import Services
 from imagegate.web.dependencies import authenticate, services_of
 from imagegate.web.media import mint_links
+from imagegate.web.queries import LIMIT, LONGEST, parameter, read_limit, said
 
 router = APIRouter(tags=["images"])
-
-LONGEST = 200
-"""Characters of a filter's value."""
-
-
-def parameter(name: str, about: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": False, "description": about, "schema": schema}
-
 
 TEXT = {"type": "string", "maxLength": LONGEST}
 LISTED: dict[str, Any] = {
     "security": [{"bearer": []}],
     "parameters": [
-        parameter(
-            "limit",
-            "How many at most.",
-            {"type": "integer", "minimum": 1, "maximum": listing.MOST, "default": listing.USUAL},
-        ),
+        LIMIT,
         parameter("after", "The id of one: those older than it.", TEXT),
         parameter("before", "The id of one: those newer than it.", TEXT),
         parameter("status", "Only those of this status.", {"type": "string", "enum": list(listing.STATUSES)}),
@@ -74,15 +63,6 @@ def element(request: Request, generation: Generation, now: datetime) -> dict[str
     return body | {"data": [], "error": {"code": "result_gone", "message": GONE}}
 
 
-def read_limit(request: Request) -> int:
-    text = request.query_params.get("limit")
-    if text is None:
-        return listing.USUAL
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= listing.MOST):
-        raise InvalidRequest(f"limit is a whole number from 1 to {listing.MOST}.", param="limit")
-    return int(text)
-
-
 def read_filters(services: Services, request: Request) -> listing.Filters:
     since, until = (said(request, name) for name in ("created_after", "created_before"))
     model = said(request, "model")
@@ -96,13 +76,3 @@ def read_filters(services: Services, request: Request) -> listing.Filters:
         created_after=listing.read_moment(since, "created_after") if since is not None else None,
         created_before=listing.read_moment(until, "created_before") if until is not None else None,
     )
-
-
-def said(request: Request, name: str) -> str | None:
-    """A query parameter. Raises InvalidRequest when it stands twice, is empty, too long or cannot be kept."""
-    values = request.query_params.getlist(name)
-    if len(values) > 1:
-        raise InvalidRequest(f"{name} stands twice in the query.", param=name)
-    if values and not (1 <= len(values[0]) <= LONGEST and "\0" not in values[0]):
-        raise InvalidRequest(f"{name} has 1 to {LONGEST} characters.", param=name)
-    return values[0] if values else None

@@ -1,12 +1,10 @@
 """A model as `GET /v1/models` shows it: OpenAI's four fields, then sizes, prices and what it can do."""
 
-from decimal import Decimal
 from typing import Any
 
-from imagegate.catalogue.prices import Price
 from imagegate.domain import Model
-from imagegate.errors import Unpriced
 from imagegate.services import Services
+from imagegate.web.pricing import pricing_of
 
 
 def model_object(services: Services, model: Model, env: str) -> dict[str, Any]:
@@ -37,29 +35,3 @@ def model_object(services: Services, model: Model, env: str) -> dict[str, Any]:
         "max_prompt_chars": served.max_prompt_chars,
         "pricing": pricing,
     }
-
-
-def pricing_of(services: Services, model: Model) -> dict[str, Any] | None:
-    """None = unpriced: it refuses."""
-    try:
-        price = services.prices.find(model, services.catalogue)
-    except Unpriced:
-        return None
-    per_unit = services.settings.tokens_per_currency_unit
-    terms = price.terms.to_json() if price.terms else {"cells": [], "per_megapixel": None, "unit": "image"}
-    for cell in terms["cells"]:
-        cell["price"] = float(Decimal(cell["tokens"]) / per_unit)
-    return {
-        "currency": services.settings.currency,
-        "tokens_per_currency_unit": per_unit,
-        "version": price.version,
-        "valid_from": valid_from(price),
-        "source": price.source,
-        "unit": terms["unit"],
-        "prices": terms["cells"],
-        "per_megapixel": terms["per_megapixel"],
-    }
-
-
-def valid_from(price: Price) -> int:
-    return int(price.valid_from.timestamp())

@@ -6,10 +6,11 @@ from typing import Any
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from imagegate.domain import Attempt, Generation, Image
-from imagegate.generation.moderating import told
+from imagegate.domain import Generation, Image
+from imagegate.ids import image_id
 from imagegate.settings import Settings
 from imagegate.web.parts import PartsResponse
+from imagegate.web.told import headers_for, metadata
 
 B64_ONLY = ("gpt-image", "chatgpt-image")
 
@@ -29,20 +30,21 @@ def generation_reply(generation: Generation, urls: Sequence[str], settings: Sett
     parts: list[bytes | memoryview] = [b'{"created":%d,"data":[' % int(generation.created_at.timestamp())]
     for index, image in enumerate(generation.images):
         parts.append(b"," if index else b"")
-        parts.extend(_item(image, urls[index] if with_url else None, with_b64))
+        named = image_id(generation.id, index)
+        parts.extend(_item(image, named, urls[index] if with_url else None, with_b64))
     tail = to_json(described(generation, settings))
     parts += [b"],", tail[1:]]
     return PartsResponse(parts, headers_for(generation))
 
 
-def _item(image: Image, url: str | None, with_b64: bool) -> list[bytes | memoryview]:
-    rest: dict[str, Any] = {"url": url} if url else {}
+def _item(image: Image, named: str, url: str | None, with_b64: bool) -> list[bytes | memoryview]:
+    rest: dict[str, Any] = {"url": url, "image_id": named} if url else {"image_id": named}
     if image.revised_prompt:
         rest["revised_prompt"] = image.revised_prompt
     if not with_b64:
         return [to_json(rest)]
     b64 = image.b64 if image.b64 is not None else b""
-    return [b'{"b64_json":"', b64, b'",' if rest else b'"', to_json(rest)[1:]]
+    return [b'{"b64_json":"', b64, b'",', to_json(rest)[1:]]
 
 
 def described(generation: Generation, settings: Settings) -> dict[str, Any]:
@@ -50,6 +52,7 @@ def described(generation: Generation, settings: Settings) -> dict[str, Any]:
     first = generation.images[0]
     said = generation.request
     body: dict[str, Any] = {
+        "id": generation.public_id,
         "size": str(first.size),
         "quality": generation.quote.get("quality"),
         "background": said.get("background"),
@@ -58,65 +61,6 @@ def described(generation: Generation, settings: Settings) -> dict[str, Any]:
     if generation.usage and "total_tokens" in generation.usage:
         body["usage"] = generation.usage
     return {k: v for k, v in body.items() if v is not None} | {"metadata": metadata(generation, settings)}
-
-
-def metadata(generation: Generation, settings: Settings) -> dict[str, Any]:
-    served = serving_attempt(generation)
-    return {
-        "id": generation.public_id,
-        "model": generation.model,
-        "executed_model": served.upstream_model if served else None,
-        "provider": served.provider if served else None,
-        "attempts": [attempt_json(attempt) for attempt in generation.attempts],
-        "charged_tokens": generation.charged_tokens,
-        "cost": generation.charged_tokens / settings.tokens_per_currency_unit,
-        "currency": settings.currency,
-        "balance_tokens": generation.balance_tokens,
-        "price_version": generation.quote.get("price_version"),
-        "parameters": {
-            r.name: {"treatment": r.treatment, **({"detail": r.detail} if r.detail else {})}
-            for r in generation.receipts
-        },
-        "provenance": "re-encoded by the gateway"
-        if generation.images[0].reencoded
-        else "as the provider made it",
-        **({"moderation": flagged} if (flagged := told(generation.moderation)) else {}),
-    }
-
-
-def attempt_json(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "provider": attempt.provider,
-        "model": attempt.upstream_model,
-        "class": attempt.outcome,
-        "images": attempt.images,
-        "ms": attempt.ms,
-        "upstream_id": attempt.upstream_id,
-        "cost_usd": None if attempt.cost_usd is None else float(attempt.cost_usd),
-        "at_risk_usd": None if attempt.at_risk_usd is None else float(attempt.at_risk_usd),
-        "detail": attempt.detail,
-    }
-
-
-def serving_attempt(generation: Generation) -> Attempt | None:
-    return next((a for a in generation.attempts if a.outcome == "DELIVERED"), None)
-
-
-def headers_for(generation: Generation) -> dict[str, str]:
-    served = serving_attempt(generation)
-    headers = {
-        "x-imagegate-generation-id": generation.public_id,
-        "x-imagegate-provider": served.provider if served else "",
-        "x-imagegate-model": generation.model,
-        "x-imagegate-attempts": str(len(generation.attempts)),
-        "x-imagegate-charged-tokens": str(generation.charged_tokens),
-    }
-    asked = int(generation.quote.get("n", 1))
-    if len(generation.images) != asked:
-        headers["x-images-requested"] = str(asked)
-    if generation.replayed:
-        headers["idempotent-replayed"] = "true"
-    return headers
 
 
 def generation_object(generation: Generation, urls: Sequence[str], settings: Settings) -> dict[str, Any]:
@@ -139,8 +83,12 @@ def generation_object(generation: Generation, urls: Sequence[str], settings: Set
         revised = [image.revised_prompt for image in generation.images]
         body["created"] = body["created_at"]
         body["data"] = [
-            {"url": url, **({"revised_prompt": text} if text else {})}
-            for url, text in zip(urls, revised, strict=True)
+            {
+                "url": url,
+                "image_id": image_id(generation.id, index),
+                **({"revised_prompt": text} if text else {}),
+            }
+            for index, (url, text) in enumerate(zip(urls, revised, strict=True))
         ]
         body |= described(generation, settings)
     return body

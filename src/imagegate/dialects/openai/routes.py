@@ -1,25 +1,29 @@
 """The routes of OpenAI's dialect: read, call the line, write."""
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from imagegate.dialects.openai import edits, listing, models, reply
+from imagegate.dialects.openai import edits, listing, models, reply, variations
 from imagegate.dialects.openai.answering import answer
 from imagegate.dialects.openai.body import GenerationBody, read_generation
 from imagegate.dialects.openai.parameters import parameters_object
+from imagegate.dialects.openai.streaming import RESPONSES
 from imagegate.generation import records
 from imagegate.web.dependencies import authenticate, is_set, services_of
 from imagegate.web.drawing import read_json
 from imagegate.web.estimate import PARAMETER
 from imagegate.web.media import mint_links
 from imagegate.web.process import Handler
+from imagegate.web.queries import parameter
 
 router = APIRouter(tags=["images"])
 router.include_router(listing.router)
 router.include_router(edits.router)
+router.include_router(variations.router)
 
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -27,12 +31,11 @@ BODY: dict[str, Any] = {
         "content": {"application/json": {"schema": GenerationBody.model_json_schema()}},
     },
     "parameters": [PARAMETER],
+    "responses": RESPONSES,
     "security": [{"bearer": []}],
 }
 SCHEMA: dict[str, Any] = {
-    "parameters": [
-        listing.parameter("schema", "true: with its parameters.", {"type": "boolean", "default": False})
-    ]
+    "parameters": [parameter("schema", "true: with its parameters.", {"type": "boolean", "default": False})]
 }
 SECURED: dict[str, Any] = {"security": [{"bearer": []}]}
 
@@ -58,12 +61,20 @@ async def fetch(request: Request) -> Response:
     )
 
 
-@router.get("/v1/models", summary="List the models")
+@router.get("/v1/models", openapi_extra=SCHEMA, summary="List the models")
 async def list_models(request: Request) -> Response:
-    """Every model that is not disabled, with sizes and prices. Needs no key; with one, `available` is this key's."""
+    """Every model that is not disabled, with sizes and prices. Needs no key; with one, `available` is this key's.
+
+    `schema=true` adds the parameters of each, as the route of one model does.
+    """
     env = await _env(request)
     services = services_of(request)
-    listed = [models.model_object(services, model, env) for model in services.catalogue.listed()]
+    models_listed = list(services.catalogue.listed())
+    listed = [models.model_object(services, model, env) for model in models_listed]
+    if is_set(request, "schema"):
+        for model, described in zip(models_listed, listed, strict=True):
+            described["parameters"] = parameters_object(services, model, env)
+            await asyncio.sleep(0)  # the first time each takes milliseconds, which others must not wait for
     return JSONResponse({"object": "list", "data": listed})
 
 
