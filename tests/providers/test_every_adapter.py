@@ -61,13 +61,6 @@ MUST: dict[str, dict[str, Any]] = {
 """What the outcome classes demand of the required cases, whatever the file expects."""
 
 
-@pytest.fixture(scope="module")
-def pool() -> Any:
-    pool = WorkPool(threads=1)
-    yield pool
-    pool.close()
-
-
 Answering = Callable[[httpx.Request], httpx.Response]
 
 

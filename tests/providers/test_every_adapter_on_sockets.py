@@ -40,13 +40,6 @@ PROVIDERS = list(adapters())
 
 
 @pytest.fixture(scope="module")
-def pool() -> Any:
-    pool = WorkPool(threads=1)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture(scope="module")
 async def outbound() -> AsyncIterator[Outbound]:
     async with open_outbound() as outbound:
         yield outbound

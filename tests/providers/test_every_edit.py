@@ -1,22 +1,18 @@
 """Whatever the catalogue edits is a request its provider's spec takes: with every field at once, one picture or all."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
-import httpx
 import pytest
 
 from imagegate.catalogue.reading import read_documents
 from imagegate.domain import GenerationRequest, InputImage, Model, Offering, ProviderCall, Size
 from imagegate.generation.fitting import fit, lack
-from imagegate.outbound import Outbound, open_outbound
 from imagegate.pool import WorkPool
+from tests.providers.refusing import Refusing
 from tests.providers.wire_images import draw, draw_mask
 from tests.providers.wire_play import outcome, read_case
 from tests.providers.wire_specs import adapter_class, adapters, case_file, check_request, spec_of
 
-ASKED: list[httpx.Request] = []
 MOST_IMAGES = 16
 INPUT = "png 512x512"
 NEEDED = {"search_prompt", "select_prompt"}
@@ -27,25 +23,6 @@ OFFERINGS = [
     for offering in entry.model.offerings
     if offering.provider in adapters()
 ]
-
-
-@pytest.fixture(scope="module")
-def pool() -> Any:
-    pool = WorkPool(threads=1)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture(scope="module")
-async def outbound() -> AsyncIterator[Outbound]:
-    """Every call is refused at once; what was asked is kept."""
-
-    def refuse(request: httpx.Request) -> httpx.Response:
-        ASKED.append(request)
-        return httpx.Response(400, json={})
-
-    async with open_outbound(api=httpx.MockTransport(refuse)) as outbound:
-        yield outbound
 
 
 def requests(model: Model, offering: Offering) -> list[GenerationRequest]:
@@ -105,22 +82,22 @@ def call_of(
 
 @pytest.mark.parametrize(("model", "offering"), OFFERINGS)
 async def test_an_offering_is_asked_with_pictures_and_every_field_in_words_its_provider_takes(
-    model: Model, offering: Offering, outbound: Outbound, pool: WorkPool
+    model: Model, offering: Offering, refusing: Refusing, pool: WorkPool
 ) -> None:
     case = read_case(offering.provider, case_file(offering.provider, "delivered"))
-    spec, adapter = spec_of(offering.provider), adapter_class(offering.provider)(outbound, pool)
+    spec, adapter = spec_of(offering.provider), adapter_class(offering.provider)(refusing.outbound, pool)
     served = requests(model, offering)
     known = {"generate", "edit", "inpaint"} & set(offering.features.get("operations", ["generate"]))
 
     assert bool(served) == bool(known), "the offering serves nothing of what it says"
     for request in served:
         for n in {1, fit(request, model, offering, Size(1024, 1024), request.quality).max_n}:
-            ASKED.clear()
+            refusing.asked.clear()
             call = call_of(model, offering, request, n, case.call)
             await outcome(adapter, call)
 
-            assert len(ASKED) == 1
-            check_request(spec, ASKED[0], call, case.key)
+            assert len(refusing.asked) == 1
+            check_request(spec, refusing.asked[0], call, case.key)
 
 
 @pytest.mark.parametrize(("model", "offering"), OFFERINGS)

@@ -1,23 +1,19 @@
 """Whatever the catalogue sells, in every size, quality and format it says, is a request its provider's spec takes."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
-import httpx
 import pytest
 
 from imagegate.catalogue.reading import read_documents
 from imagegate.domain import GenerationRequest, Model, Offering, ProviderCall, Size
 from imagegate.generation.fitting import fit
-from imagegate.outbound import Outbound, open_outbound
 from imagegate.pool import WorkPool
+from tests.providers.refusing import Refusing
 from tests.providers.wire_offerings import SIZES
 from tests.providers.wire_play import outcome, read_case
 from tests.providers.wire_specs import adapter_class, adapters, case_file, check_request, spec_of
 
-ASKED: list[httpx.Request] = []
 OFFERINGS = [
     pytest.param(entry.model, offering, id=f"{offering.provider}-{entry.model.id}")
     for entry in read_documents(None)[1].values()
@@ -26,25 +22,6 @@ OFFERINGS = [
     and offering.sizes.kind != "input"
     and "generate" in offering.features.get("operations", ["generate"])
 ]
-
-
-@pytest.fixture(scope="module")
-def pool() -> Any:
-    pool = WorkPool(threads=1)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture(scope="module")
-async def outbound() -> AsyncIterator[Outbound]:
-    """Every call is refused at once; what was asked is kept."""
-
-    def refuse(request: httpx.Request) -> httpx.Response:
-        ASKED.append(request)
-        return httpx.Response(400, json={})
-
-    async with open_outbound(api=httpx.MockTransport(refuse)) as outbound:
-        yield outbound
 
 
 def calls(model: Model, offering: Offering, home: ProviderCall) -> list[ProviderCall]:
@@ -89,14 +66,14 @@ def call_of(
 
 @pytest.mark.parametrize(("model", "offering"), OFFERINGS)
 async def test_an_offering_is_asked_for_in_words_its_provider_takes(
-    model: Model, offering: Offering, outbound: Outbound, pool: WorkPool
+    model: Model, offering: Offering, refusing: Refusing, pool: WorkPool
 ) -> None:
     case = read_case(offering.provider, case_file(offering.provider, "delivered"))
-    spec, adapter = spec_of(offering.provider), adapter_class(offering.provider)(outbound, pool)
+    spec, adapter = spec_of(offering.provider), adapter_class(offering.provider)(refusing.outbound, pool)
 
     for call in calls(model, offering, case.call):
-        ASKED.clear()
+        refusing.asked.clear()
         await outcome(adapter, call)
 
-        assert len(ASKED) == 1
-        check_request(spec, ASKED[0], call, case.key)
+        assert len(refusing.asked) == 1
+        check_request(spec, refusing.asked[0], call, case.key)

@@ -1,10 +1,8 @@
 """What a receipt calls passed, renamed or converted is found in the request that the provider gets."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 
 from imagegate.catalogue.reading import read_documents
@@ -12,8 +10,8 @@ from imagegate.domain import GenerationRequest, InputImage, Model, Offering, Pro
 from imagegate.errors import InvalidRequest
 from imagegate.generation import fitting, sizing
 from imagegate.generation.describing import probes
-from imagegate.outbound import Outbound, open_outbound
 from imagegate.pool import WorkPool
+from tests.providers.refusing import Refusing
 from tests.providers.wire_images import draw, draw_mask
 from tests.providers.wire_play import outcome, read_case
 from tests.providers.wire_specs import adapter_class, adapters, case_file
@@ -24,30 +22,12 @@ NOT_LOOKED_AT = ("response_format", "image", "mask", "model", "size", "aspect_ra
 FIELDS = {"provider": {"order": ["acme"]}}
 """Values of fields that are no switches."""
 INPUT = "png 512x512"
-ASKED: list[httpx.Request] = []
 OFFERINGS = [
     pytest.param(entry.model, offering, id=f"{offering.provider}-{entry.model.id}")
     for entry in read_documents(None)[1].values()
     for offering in entry.model.offerings
     if offering.provider in adapters() and offering.provider != "sandbox"
 ]
-
-
-@pytest.fixture(scope="module")
-def pool() -> Any:
-    pool = WorkPool(threads=1)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture(scope="module")
-async def outbound() -> AsyncIterator[Outbound]:
-    def refuse(request: httpx.Request) -> httpx.Response:
-        ASKED.append(request)
-        return httpx.Response(400, json={})
-
-    async with open_outbound(api=httpx.MockTransport(refuse)) as outbound:
-        yield outbound
 
 
 def bases(offering: Offering) -> list[GenerationRequest]:
@@ -85,26 +65,30 @@ def mask_for(mask: InputImage | None, convention: str | None) -> InputImage | No
     return mask and draw_mask(INPUT if convention == "alpha" else f"{INPUT} grey")
 
 
-async def sent(adapter: Any, call: ProviderCall) -> tuple[str, bytes, list[tuple[str, str]]] | None:
+async def sent(
+    refusing: Refusing, adapter: Any, call: ProviderCall
+) -> tuple[str, bytes, list[tuple[str, str]]] | None:
     """URL, body and headers; None: the adapter found fault with it itself."""
-    ASKED.clear()
+    refusing.asked.clear()
     await outcome(adapter, call)
-    if not ASKED:
+    if not refusing.asked:
         return None
-    body, kind = ASKED[0].content, ASKED[0].headers.get("content-type", "")
+    body, kind = refusing.asked[0].content, refusing.asked[0].headers.get("content-type", "")
     _, _, boundary = kind.partition("boundary=")
-    headers = [(name, value) for name, value in ASKED[0].headers.items() if not name.startswith("content-")]
-    return str(ASKED[0].url), body.replace(boundary.encode(), b"") if boundary else body, headers
+    headers = [
+        (name, value) for name, value in refusing.asked[0].headers.items() if not name.startswith("content-")
+    ]
+    return str(refusing.asked[0].url), body.replace(boundary.encode(), b"") if boundary else body, headers
 
 
 @pytest.mark.parametrize(("model", "offering"), OFFERINGS)
 async def test_what_is_called_passed_is_in_the_request(
-    model: Model, offering: Offering, outbound: Outbound, pool: WorkPool
+    model: Model, offering: Offering, refusing: Refusing, pool: WorkPool
 ) -> None:
     home = read_case(offering.provider, case_file(offering.provider, "delivered")).call
-    adapter, dropped = adapter_class(offering.provider)(outbound, pool), []
+    adapter, dropped = adapter_class(offering.provider)(refusing.outbound, pool), []
     for base in bases(offering):
-        plain = await sent(adapter, fitted(model, offering, base, home)[1])
+        plain = await sent(refusing, adapter, fitted(model, offering, base, home)[1])
         told: dict[str, list[bool]] = {}
         for probe in probes(model, offering):
             extras = {name: FIELDS.get(name, value) for name, value in probe.said.get("extras", {}).items()}
@@ -118,7 +102,7 @@ async def test_what_is_called_passed_is_in_the_request(
             if probe.name == "output_format" and len(offering.formats) == 1:
                 continue  # it comes so without being asked for
             if receipts.get(probe.name) in TOLD:
-                told.setdefault(probe.name, []).append(await sent(adapter, call) != plain)
+                told.setdefault(probe.name, []).append(await sent(refusing, adapter, call) != plain)
         dropped += [(base.operation, name) for name, differs in told.items() if not any(differs)]
 
     assert dropped == [], f"{offering.provider} {model.id}: {dropped}"

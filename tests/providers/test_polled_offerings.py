@@ -1,16 +1,14 @@
 """What the catalogue says of BFL, fal and Replicate is true of their adapters: pictures, masks and every field."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 
 from imagegate.domain import Offering, ProviderCall
 from imagegate.generation.sizing import native_for
-from imagegate.outbound import Outbound, open_outbound
 from imagegate.pool import WorkPool
+from tests.providers.refusing import Refusing
 from tests.providers.wire_cases import call_from
 from tests.providers.wire_offerings import SIZES, offerings
 from tests.providers.wire_play import outcome, read_case
@@ -65,24 +63,6 @@ OFFERINGS = [
     for offering in offerings(provider)
     for operation in offering.features["operations"]
 ]
-ASKED: list[httpx.Request] = []
-
-
-@pytest.fixture(scope="module")
-def pool() -> Any:
-    pool = WorkPool(threads=1)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture(scope="module")
-async def outbound() -> AsyncIterator[Outbound]:
-    def refuse(request: httpx.Request) -> httpx.Response:
-        ASKED.append(request)
-        return httpx.Response(400, json={})
-
-    async with open_outbound(api=httpx.MockTransport(refuse)) as outbound:
-        yield outbound
 
 
 def call_for(offering: Offering, operation: str, **more: Any) -> ProviderCall:
@@ -110,14 +90,14 @@ def call_for(offering: Offering, operation: str, **more: Any) -> ProviderCall:
     )
 
 
-async def sent(call: ProviderCall, offering: Offering, outbound: Outbound, pool: WorkPool) -> dict[str, Any]:
+async def sent(call: ProviderCall, offering: Offering, refusing: Refusing, pool: WorkPool) -> dict[str, Any]:
     """The fields that arrived, all of which the provider's spec takes."""
-    ASKED.clear()
-    await outcome(adapter_class(offering.provider)(outbound, pool), call)
-    assert len(ASKED) == 1
+    refusing.asked.clear()
+    await outcome(adapter_class(offering.provider)(refusing.outbound, pool), call)
+    assert len(refusing.asked) == 1
     key = call.api_key.get_secret_value() if call.api_key else None
-    check_request(spec_of(offering.provider), ASKED[0], call, key)
-    body = dict(body_of(ASKED[0]))
+    check_request(spec_of(offering.provider), refusing.asked[0], call, key)
+    body = dict(body_of(refusing.asked[0]))
     return dict(body.get("input", body))
 
 
@@ -134,14 +114,14 @@ def ours(offering: Offering) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("offering", "operation"), OFFERINGS)
 async def test_every_picture_and_every_field_of_ours_arrives_where_the_catalogue_says_so(
-    offering: Offering, operation: str, outbound: Outbound, pool: WorkPool
+    offering: Offering, operation: str, refusing: Refusing, pool: WorkPool
 ) -> None:
     said = ours(offering)
     for quality in offering.qualities or (None,):
         for form in offering.formats or (None,):
             call = call_for(offering, operation, quality=quality, format=form, fields=said)
 
-            body = await sent(call, offering, outbound, pool)
+            body = await sent(call, offering, refusing, pool)
 
             for name in said:
                 assert any(theirs in body for theirs in SAID_AS[name]), name
@@ -150,26 +130,26 @@ async def test_every_picture_and_every_field_of_ours_arrives_where_the_catalogue
 
 @pytest.mark.parametrize(("offering", "operation"), OFFERINGS)
 async def test_every_field_that_is_passed_through_arrives(
-    offering: Offering, operation: str, outbound: Outbound, pool: WorkPool
+    offering: Offering, operation: str, refusing: Refusing, pool: WorkPool
 ) -> None:
     for name in offering.passes:
         value = (
             str(THEIRS[name]) if (offering.provider, name) == ("fal", "safety_tolerance") else THEIRS[name]
         )
 
-        body = await sent(call_for(offering, operation, fields={name: value}), offering, outbound, pool)
+        body = await sent(call_for(offering, operation, fields={name: value}), offering, refusing, pool)
 
         assert any(theirs in body for theirs in SAID_AS.get(name, (name,))), name
 
 
 @pytest.mark.parametrize(("offering", "operation"), OFFERINGS)
 async def test_every_word_for_thinking_arrives(
-    offering: Offering, operation: str, outbound: Outbound, pool: WorkPool
+    offering: Offering, operation: str, refusing: Refusing, pool: WorkPool
 ) -> None:
     for word in offering.features.get("thinking", ()):
         call = call_for(offering, operation, fields={"thinking": word})
 
-        assert (await sent(call, offering, outbound, pool))["thinking_level"] == word
+        assert (await sent(call, offering, refusing, pool))["thinking_level"] == word
 
 
 def test_the_catalogue_offers_edits_of_all_three() -> None:

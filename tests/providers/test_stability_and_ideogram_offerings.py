@@ -1,20 +1,18 @@
 """Stability AI and Ideogram: what the catalogue says of an offering is what its provider is sent, of edits too."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import product
 from types import ModuleType
 from typing import Any
 
-import httpx
 import pytest
 
 from imagegate.catalogue.reading import read_documents
 from imagegate.domain import GenerationRequest, Model, Offering
 from imagegate.generation.fitting import fit
-from imagegate.outbound import Outbound, open_outbound
 from imagegate.pool import WorkPool
 from imagegate.providers import ideogram, stability
+from tests.providers.refusing import Refusing
 from tests.providers.wire_cases import call_from
 from tests.providers.wire_offerings import SIZES, offerings
 from tests.providers.wire_play import outcome, read_case
@@ -75,42 +73,17 @@ NEEDED = {"search_prompt": "the dog", "select_prompt": "the dog", "left": 200}
 """What some places cannot do without."""
 
 
-@pytest.fixture(scope="module")
-def asked() -> list[httpx.Request]:
-    return []
-
-
-@pytest.fixture(scope="module")
-async def outbound(asked: list[httpx.Request]) -> AsyncIterator[Outbound]:
-    """Every call is refused at once; what was asked is kept."""
-
-    def refuse(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
-        return httpx.Response(400, json={})
-
-    async with open_outbound(api=httpx.MockTransport(refuse)) as outbound:
-        yield outbound
-
-
-@pytest.fixture(scope="module")
-def pool() -> Any:
-    pool = WorkPool(threads=1)
-    yield pool
-    pool.close()
-
-
 @pytest.mark.parametrize(("model", "offering", "operation"), EDITED)
 async def test_an_edit_is_asked_for_in_words_its_provider_takes(
     model: Model,
     offering: Offering,
     operation: str,
-    asked: list[httpx.Request],
-    outbound: Outbound,
+    refusing: Refusing,
     pool: WorkPool,
 ) -> None:
     case = read_case(offering.provider, case_file(offering.provider, "delivered"))
     pictures = call_from({"call": SAID[operation]})
-    adapter = adapter_class(offering.provider)(outbound, pool)
+    adapter = adapter_class(offering.provider)(refusing.outbound, pool)
     for size, quality, form in product(SIZES, offering.qualities or (None,), offering.formats):
         request = GenerationRequest(
             prompt="A red fox in snow", model=model.id, size=size, quality=quality, output_format=form,
@@ -124,9 +97,9 @@ async def test_an_edit_is_asked_for_in_words_its_provider_takes(
             tier=fitted.tier, quality=fitted.quality, format=fitted.format, fields=fitted.fields,
             api_key=case.call.api_key,
         )  # fmt: skip
-        asked.clear()
+        refusing.asked.clear()
 
         await outcome(adapter, call)
 
-        assert len(asked) == 1
-        check_request(spec_of(offering.provider), asked[0], call, case.key)
+        assert len(refusing.asked) == 1
+        check_request(spec_of(offering.provider), refusing.asked[0], call, case.key)

@@ -1,16 +1,14 @@
 """What the catalogue says of an offering is true of its adapter: pictures, masks, our fields and the provider's own."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 
 from imagegate.domain import Offering, ProviderCall
 from imagegate.generation.sizing import native_for
-from imagegate.outbound import Outbound, open_outbound
 from imagegate.pool import WorkPool
+from tests.providers.refusing import Refusing
 from tests.providers.wire_cases import call_from
 from tests.providers.wire_offerings import SIZES, offerings
 from tests.providers.wire_play import outcome, read_case
@@ -53,30 +51,12 @@ THEIRS: dict[str, Any] = {
 }
 """One value for every field that is passed through."""
 RENAMED = {"safety_identifier": "user", "moderation": "safetySettings"}
-ASKED: list[httpx.Request] = []
 OFFERINGS = [
     pytest.param(offering, operation, id=f"{provider}-{offering.upstream_model}-{operation}")
     for provider in PROVIDERS
     for offering in offerings(provider)
     for operation in offering.features["operations"]
 ]
-
-
-@pytest.fixture(scope="module")
-def pool() -> Any:
-    pool = WorkPool(threads=1)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture(scope="module")
-async def outbound() -> AsyncIterator[Outbound]:
-    def refuse(request: httpx.Request) -> httpx.Response:
-        ASKED.append(request)
-        return httpx.Response(400, json={})
-
-    async with open_outbound(api=httpx.MockTransport(refuse)) as outbound:
-        yield outbound
 
 
 def call_for(offering: Offering, operation: str, fields: dict[str, Any], **more: Any) -> ProviderCall:
@@ -104,14 +84,14 @@ def call_for(offering: Offering, operation: str, fields: dict[str, Any], **more:
     )
 
 
-async def sent(call: ProviderCall, offering: Offering, outbound: Outbound, pool: WorkPool) -> str:
+async def sent(call: ProviderCall, offering: Offering, refusing: Refusing, pool: WorkPool) -> str:
     """What the adapter sent, which its provider's spec takes."""
-    ASKED.clear()
-    await outcome(adapter_class(offering.provider)(outbound, pool), call)
-    assert len(ASKED) == 1
+    refusing.asked.clear()
+    await outcome(adapter_class(offering.provider)(refusing.outbound, pool), call)
+    assert len(refusing.asked) == 1
     key = call.api_key.get_secret_value() if call.api_key else None
-    check_request(spec_of(offering.provider), ASKED[0], call, key)
-    return str(body_of(ASKED[0]))
+    check_request(spec_of(offering.provider), refusing.asked[0], call, key)
+    return str(body_of(refusing.asked[0]))
 
 
 def ours(offering: Offering) -> dict[str, Any]:
@@ -123,33 +103,33 @@ def ours(offering: Offering) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("offering", "operation"), OFFERINGS)
 async def test_the_widest_call_of_every_operation_is_one_that_its_provider_takes(
-    offering: Offering, operation: str, outbound: Outbound, pool: WorkPool
+    offering: Offering, operation: str, refusing: Refusing, pool: WorkPool
 ) -> None:
     for quality in offering.qualities or (None,):
         for form in offering.formats or (None,):
             call = call_for(offering, operation, ours(offering), quality=quality, format=form)
-            await sent(call, offering, outbound, pool)
+            await sent(call, offering, refusing, pool)
 
 
 @pytest.mark.parametrize(("offering", "operation"), OFFERINGS)
 async def test_every_word_for_thinking_is_one_that_the_model_knows(
-    offering: Offering, operation: str, outbound: Outbound, pool: WorkPool
+    offering: Offering, operation: str, refusing: Refusing, pool: WorkPool
 ) -> None:
     for word in offering.features.get("thinking", ()):
         call = call_for(offering, operation, {"thinking": word})
 
-        assert word.upper() in await sent(call, offering, outbound, pool)
+        assert word.upper() in await sent(call, offering, refusing, pool)
 
 
 @pytest.mark.parametrize(
     "offering", [o for p in PROVIDERS for o in offerings(p)], ids=lambda o: o.upstream_model
 )
 async def test_every_field_that_is_passed_through_arrives_by_some_operation(
-    offering: Offering, outbound: Outbound, pool: WorkPool
+    offering: Offering, refusing: Refusing, pool: WorkPool
 ) -> None:
     for name in offering.passes:
         told = [
-            await sent(call_for(offering, operation, {name: THEIRS[name]}), offering, outbound, pool)
+            await sent(call_for(offering, operation, {name: THEIRS[name]}), offering, refusing, pool)
             for operation in offering.features["operations"]
         ]
         assert any(RENAMED.get(name, name) in body for body in told), name
