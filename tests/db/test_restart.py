@@ -84,6 +84,10 @@ class Load:
                 assert not any(caller.done() for caller in self._callers), "a caller got no answer"
 
 
+def log_of(data_dir: Path) -> Path:
+    return data_dir.parent / "gateway.log"
+
+
 @asynccontextmanager
 async def serving(data_dir: Path) -> AsyncIterator[str]:
     """`imagegate serve` in a process of its own, which shares the embedded server of `data_dir`."""
@@ -96,9 +100,10 @@ async def serving(data_dir: Path) -> AsyncIterator[str]:
         "IMAGEGATE_DATABASE_TIMEOUT_S": "2",
     }
     argv = [sys.executable, "-m", "imagegate", "serve", "--port", str(port)]
-    process = await asyncio.create_subprocess_exec(
-        *argv, env=environment, cwd=data_dir.parent, stderr=asyncio.subprocess.DEVNULL
-    )
+    with log_of(data_dir).open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *argv, env=environment, cwd=data_dir.parent, stderr=log
+        )
     url = f"http://127.0.0.1:{port}"
     try:
         async with asyncio.timeout(30), httpx.AsyncClient() as http:
@@ -178,7 +183,7 @@ async def test_a_killed_database_comes_back_under_load_and_callers_are_only_told
             await load.draws()
 
             assert server_pid(data_dir) not in (None, postmaster)
-            assert set(load.told) <= MAY_BE_TOLD
+            assert set(load.told) <= MAY_BE_TOLD, log_of(data_dir).read_text()[-8000:]
             assert load.told[(503, "billing_unavailable")] + load.told[(503, "settlement_pending")] > 0
         await everything_is_settled(registry.engine, load.made)
 

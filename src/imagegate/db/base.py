@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import asyncpg
 from sqlalchemy import MetaData, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -42,12 +43,16 @@ def open_engine(url: str, settings: Settings, *, statement_timeout_s: float | No
     )
 
 
+LOST = (OSError, TimeoutError, asyncpg.InternalClientError)
+"""Outside SQLAlchemy's own errors: the last one asyncpg raises when a connection breaks in the middle of its work."""
+
+
 def is_gone(error: BaseException) -> bool:
     """True when the database cannot be reached or broke off, so that nothing can be said of what it did."""
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None) or ""
         return error.connection_invalidated or state[:2] in ("08", "57", "53") or not state
-    return isinstance(error, OSError | TimeoutError | PoolTimeout)
+    return isinstance(error, (*LOST, PoolTimeout))
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from imagegate.db.base import LOST
 from imagegate.domain import Asked, Generation, Image, Principal
 from imagegate.errors import (
     BillingUnavailable,
@@ -64,7 +65,7 @@ async def find(services: Services, principal: Principal, asked: Asked, fingerpri
     try:
         async with services.engine.connect() as connection:
             row = (await connection.execute(BY_KEY, owner)).one_or_none()
-    except (DBAPIError, PoolTimeout, OSError, TimeoutError):
+    except (DBAPIError, PoolTimeout, *LOST):
         raise BillingUnavailable from None
     if row is None:
         return None

@@ -8,9 +8,9 @@ import asyncpg
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from imagegate.db.base import is_gone
+from imagegate.db.base import LOST, is_gone
 
-BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError, TimeoutError)
+BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, *LOST)
 """All that a transaction may end with when the database is at fault, or refuses a row."""
 
 

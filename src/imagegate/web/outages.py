@@ -4,12 +4,12 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from imagegate.db.base import is_gone
+from imagegate.db.base import LOST, is_gone
 from imagegate.errors import BillingUnavailable
 
 log = structlog.get_logger()
 
-OUTAGES = (DBAPIError, PoolTimeout, OSError)
+OUTAGES = (DBAPIError, PoolTimeout, *LOST)
 """All that a connection, or the lack of one, raises. The store and the outbound door raise errors of their own."""
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from imagegate.db.base import is_gone
+from imagegate.db.base import LOST, is_gone
 from imagegate.errors import Unavailable
 
 CONFLICTS = ("40P01", "40001", "55P03")
@@ -23,7 +23,7 @@ async def answering(*, changing: bool) -> AsyncIterator[None]:
         if not is_gone(error):
             raise
         raise database_gone(changing) from None
-    except (PoolTimeout, OSError, TimeoutError):
+    except (PoolTimeout, *LOST):
         raise database_gone(changing) from None
 
 
