@@ -156,10 +156,10 @@ async def test_no_more_waits_for_the_child_than_fits(tmp_path: Path) -> None:
     writer = WriterProcess(str(tmp_path), str(tmp_path / ".incoming"), max_waiting_bytes=10)
 
     results = await asyncio.gather(
-        *(writer.write(f"{tmp_path}/a", f"{size}.png", bytes(size)) for size in (6, 5, 4, 1)),
+        *(writer.write(f"{tmp_path}/a", f"{size}.png", bytes(size), 20) for size in (6, 5, 4, 1)),
         return_exceptions=True,
     )
-    await writer.write(f"{tmp_path}/a", "10.png", bytes(10))
+    await writer.write(f"{tmp_path}/a", "10.png", bytes(10), 20)
     await writer.close(20)
 
     assert [type(result) for result in results] == [type(None), OSError, type(None), OSError]

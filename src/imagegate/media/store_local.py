@@ -29,7 +29,7 @@ from imagegate.media.objects import (
     checked_prefix,
     mime_of,
     read_id,
-    split_quarantine,
+    split_aside,
 )
 from imagegate.media.writer_process import SMALL_BYTES, WriterProcess
 from imagegate.pool import WorkPool
@@ -63,10 +63,12 @@ class LocalStore:
 
     async def put(self, name: str, data: bytes) -> None:
         folder, file = self._place(checked(name))
-        writer = self._small if len(data) <= SMALL_BYTES else self._large
         try:
-            async with asyncio.timeout(self._timeout_s):
-                await writer.write(folder, file, data)
+            if len(data) <= SMALL_BYTES:
+                await self._small.write(folder, file, data, self._timeout_s)
+            else:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._large.write(folder, file, data)
         except OSError:
             raise StorageUnavailable from None
 
@@ -85,7 +87,7 @@ class LocalStore:
         await self._read(remove, self._path(name))
 
     async def list(self, prefix: str) -> list[str]:
-        held, place = split_quarantine(checked_prefix(prefix))
+        held, place = split_aside(checked_prefix(prefix))
         account, env, generation, epoch, *_ = [*place.split("/"), ""]
         folder = f"{self._root}/{held}{account}/{env}/{generation[:FOLDER_DIGITS]}"
         files = await self._read(scan, folder, f"{generation}.{epoch}." if epoch else f"{generation}.")
@@ -107,7 +109,7 @@ class LocalStore:
 
     def _place(self, name: str) -> tuple[str, str]:
         """Folder and file of an object."""
-        held, place = split_quarantine(name)
+        held, place = split_aside(name)
         account, env, generation, epoch, rest = place.split("/")
         return (
             f"{self._root}/{held}{account}/{env}/{generation[:FOLDER_DIGITS]}",

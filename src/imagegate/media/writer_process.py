@@ -64,8 +64,11 @@ class WriterProcess:
         self._started_at = float("-inf")
         self._closed = False
 
-    async def write(self, folder: str, name: str, data: bytes) -> None:
-        """Raises OSError, also when the child died. A cancelled waiter leaves the write running to its end."""
+    async def write(self, folder: str, name: str, data: bytes, timeout_s: float) -> None:
+        """Raises OSError, also when the child died, or took longer than `timeout_s`; such a write goes on to its end.
+
+        So does one whose waiter is cancelled.
+        """
         if self._closed:
             raise OSError("the store is closed")
         if self._waiting_bytes + len(data) > self._max_waiting_bytes:
@@ -79,7 +82,11 @@ class WriterProcess:
         if not self._unsent:
             loop.call_soon(self._flush)
         self._unsent += REQUEST.pack(number, len(path), len(data)) + path, data
-        await done
+        expiry = loop.call_later(timeout_s, expire, done)
+        try:
+            await done
+        finally:
+            expiry.cancel()
 
     async def close(self, timeout_s: float) -> None:
         """Write what waits, then let the child end. One that the disk holds is killed, or left to its fate."""
@@ -147,6 +154,11 @@ class WriterProcess:
         for done, _ in waiting.values():
             if not done.done():
                 done.set_exception(OSError("the process that writes images is gone"))
+
+
+def expire(done: "asyncio.Future[None]") -> None:
+    if not done.done():
+        done.set_exception(TimeoutError("the disk took too long"))
 
 
 class Answers(asyncio.Protocol):
