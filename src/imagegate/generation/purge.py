@@ -10,7 +10,7 @@ from datetime import datetime
 from imagegate.domain import Generation
 from imagegate.errors import Conflict
 from imagegate.journal.purging import Purged
-from imagegate.media.objects import quarantined
+from imagegate.media.objects import handed_in, quarantined
 from imagegate.media.store import ImageStore
 
 GONE = "The images of this generation have expired or were purged. What was charged for them stands."
@@ -23,7 +23,8 @@ async def remove_objects(store: ImageStore, purged: Purged) -> int:
     """
     removed = 0
     place = f"{purged.account_id.hex}/{purged.env}/{purged.generation_id.hex}/"
-    for name in [*await store.list(place), *await store.list(quarantined(place))]:
+    places = (place, quarantined(place), handed_in(place))
+    for name in [name for prefix in places for name in await store.list(prefix)]:
         if int(name.split("/")[-2]) <= purged.epoch:
             await store.delete(name)
             removed += 1

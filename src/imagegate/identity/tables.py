@@ -3,6 +3,7 @@
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
     func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -27,8 +29,11 @@ accounts = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("closed_at", DateTime(timezone=True)),
     Column("moderation", Text, comment="the policy of its keys that have none; NULL: the gateway's"),
+    Column("keep_images_h", Integer, comment="how long its images are kept; NULL: the gateway's"),
+    Column("keep_prompts_h", Integer, comment="how long its prompts are kept; NULL: the gateway's"),
     CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
     CheckConstraint("moderation IN ('off', 'flag', 'block')", name="moderation"),
+    CheckConstraint("least(keep_images_h, keep_prompts_h) >= 24", name="kept_a_day"),
 )
 
 api_keys = Table(
@@ -48,6 +53,7 @@ api_keys = Table(
     Column("rotated_from", Uuid, comment="the key that this one replaces"),
     Column("moderation", Text, comment="its policy; NULL: the account's"),
     Column("routing", Text, comment="the policy of its requests that name none; NULL: the gateway's"),
+    Column("keepalive", Boolean, nullable=False, server_default=false(), comment="slow answers begin early"),
     ForeignKeyConstraint(["account_id", "env"], ["wallets.account_id", "wallets.env"]),
     UniqueConstraint("id"),
     CheckConstraint("length(hash) = 32", name="hash"),

@@ -57,6 +57,10 @@ generations = Table(
         Integer,
         comment="created_at in quarters of an hour since 1970, so that the index of fingerprints grows at its end",
     ),
+    Column(
+        "job", JSONB(none_as_null=True), comment="of an async job: what its worker needs beside the request"
+    ),
+    Column("claimed_at", DateTime(timezone=True), comment="when a worker took the job up"),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("settled_at", DateTime(timezone=True)),
     ForeignKeyConstraint(
@@ -100,6 +104,13 @@ Index(
     generations.c.env,
     generations.c.abandoned_at,
     postgresql_where=text("abandoned_at IS NOT NULL"),
+)
+Index(
+    "ix_generations_queued",
+    generations.c.account_id,
+    generations.c.env,
+    generations.c.id,
+    postgresql_where=text("state = 'queued'"),
 )
 Index("ix_generations_created_at", generations.c.created_at, postgresql_using="brin")
 
@@ -148,4 +159,15 @@ workers = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("lease_until", DateTime(timezone=True), nullable=False),
+)
+
+retention_marks = Table(
+    "retention_marks",
+    metadata,
+    Column("account_id", Uuid, primary_key=True),
+    Column("env", Text, primary_key=True),
+    Column("what", Text, primary_key=True, comment="images or prompts"),
+    Column("until", Uuid, nullable=False, comment="of all generations up to this one they are removed"),
+    ForeignKeyConstraint(["account_id", "env"], ["wallets.account_id", "wallets.env"]),
+    CheckConstraint("what IN ('images', 'prompts')", name="what"),
 )

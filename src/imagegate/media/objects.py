@@ -2,7 +2,8 @@
 
     {account}/{env}/{generation}/{epoch}/{idx}-{sha256}.{format}
 
-What moderation keeps back has `quarantine/` before its name, so that no link can be made to it.
+What moderation keeps back has `quarantine/` before its name, and a picture that was handed in with a job `inputs/`,
+so that no link can be made to them.
 Ids are 32 hex digits. A name says what its bytes are, so an object is never overwritten with other ones.
 """
 
@@ -16,9 +17,9 @@ from imagegate.errors import OperatorError
 PLACE = r"[0-9a-f]{32}/[a-z0-9][a-z0-9_-]{0,31}/[0-9a-f]{32}"
 NUMBER = r"(?:0|[1-9][0-9]{0,8})"
 NAME = re.compile(rf"{PLACE}/{NUMBER}/{NUMBER}-[0-9a-f]{{64}}\.(?:png|jpeg|webp|gif|avif)")
-QUARANTINE = "quarantine/"
-STORED = re.compile(rf"(?:{QUARANTINE})?{NAME.pattern}")
-PREFIX = re.compile(rf"(?:{QUARANTINE})?{PLACE}/(?:{NUMBER}/)?")
+QUARANTINE, INPUTS = "quarantine/", "inputs/"
+STORED = re.compile(rf"(?:{QUARANTINE}|{INPUTS})?{NAME.pattern}")
+PREFIX = re.compile(rf"(?:{QUARANTINE}|{INPUTS})?{PLACE}/(?:{NUMBER}/)?")
 ID_FILE = ".imagegate-store-id"
 TIMEOUT_S = 20.0
 """The longest one operation of a store may take, before it counts as down."""
@@ -49,10 +50,15 @@ def quarantined(name: str) -> str:
     return QUARANTINE + name
 
 
-def split_quarantine(name: str) -> tuple[str, str]:
-    """`quarantine/` or nothing, and the rest."""
-    rest = name.removeprefix(QUARANTINE)
-    return name[: len(name) - len(rest)], rest
+def handed_in(name: str) -> str:
+    """An object's name, or a prefix, among the pictures that were handed in."""
+    return INPUTS + name
+
+
+def split_aside(name: str) -> tuple[str, str]:
+    """`quarantine/`, `inputs/` or nothing, and the rest."""
+    aside = next((aside for aside in (QUARANTINE, INPUTS) if name.startswith(aside)), "")
+    return aside, name[len(aside) :]
 
 
 def mime_of(name: str) -> str:

@@ -5,8 +5,7 @@ Settings are built by the command line and the app factory, never at import. Uni
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,31 +15,14 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from imagegate.errors import OperatorError
+from imagegate.settings.providers import PREFIX, ProviderSettings, read_providers
 
-PREFIX = "IMAGEGATE_"
 RoutingPolicy = Literal["catalogue", "cheapest", "fastest", "best", "balanced"]
-PROVIDER_VARIABLE = re.compile(r"IMAGEGATE_([A-Z][A-Z0-9_]*)_(BASE_URL|API_KEY|TRUSTED_HOSTS)")
 
 
 def default_data_dir() -> Path:
     """`/var/lib/imagegate` for root, else `~/.local/share/imagegate`."""
     return Path("/var/lib/imagegate") if os.geteuid() == 0 else Path.home() / ".local/share/imagegate"
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderSettings:
-    """What the environment says of one provider; None = the catalogue's default. api_key: one, or several by commas."""
-
-    base_url: str | None = None
-    api_key: SecretStr | None = None
-    trusted_hosts: frozenset[str] = frozenset()
-
-    @property
-    def api_keys(self) -> tuple[SecretStr, ...]:
-        """The keys, in the order they are written, without the blanks around them."""
-        if self.api_key is None:
-            return ()
-        return tuple(SecretStr(key.strip()) for key in self.api_key.get_secret_value().split(","))
 
 
 class Settings(BaseSettings):
@@ -99,7 +81,21 @@ class Settings(BaseSettings):
         10.0, ge=1, le=600, description="How often what dead processes left is swept up."
     )
     link_ttl_s: int = Field(3600, ge=60, le=604_800, description="How long a media link is valid.")
-    keep_images_h: int = Field(720, ge=24, description="How long images are kept.")
+    keep_images_h: int = Field(
+        720,
+        ge=24,
+        le=876_000,
+        description="How long images are kept, where the account has no time of its own.",
+    )
+    keep_prompts_h: int = Field(
+        720,
+        ge=24,
+        le=876_000,
+        description="How long prompts are kept, where the account has no time of its own.",
+    )
+    expiry_interval_s: float = Field(
+        300.0, ge=1, le=86_400, description="How often expired images and prompts are removed."
+    )
     max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Largest request body.")
     max_upload_bytes: int = Field(
         66 * 1024 * 1024, ge=1024, description="Largest request body of an edit that is sent as a form."
@@ -129,6 +125,23 @@ class Settings(BaseSettings):
     stream_ping_s: float = Field(
         15.0, gt=0, le=15, description="How often a stream without news says that it goes on."
     )
+    keepalive_s: float = Field(
+        15.0, gt=0, le=60, description="How often an answer sends white space, for keys that ask for it."
+    )
+    job_concurrency: int = Field(
+        16, ge=0, le=4096, description="Async jobs one process works on at once; 0: it takes none."
+    )
+    job_poll_s: float = Field(
+        1.0, gt=0, le=60, description="How often a process looks for jobs that others have accepted."
+    )
+    job_expires_s: float = Field(
+        86_400.0, ge=60, le=86_400, description="How long a job may wait for its turn before it is given up."
+    )
+    webhook_allow_private: bool = Field(
+        False, description="true: webhooks may go to private and loopback addresses, and by http."
+    )
+    webhook_timeout_s: float = Field(10.0, gt=0, le=60, description="Longest wait for a webhook's receiver.")
+    webhook_concurrency: int = Field(16, ge=1, le=256, description="Webhooks one process delivers at once.")
     variations_model: str = Field(
         "openai/gpt-image-2.5-flare",
         description="The model that makes variations where none is named that can edit.",
@@ -253,35 +266,3 @@ def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Set
             for e in error.errors()
         ]
         raise OperatorError("The configuration is not valid.\n" + "\n".join(lines)) from None
-
-
-def read_providers(environment: Mapping[str, str]) -> dict[str, ProviderSettings]:
-    """IMAGEGATE_<PROVIDER>_BASE_URL, _API_KEY and _TRUSTED_HOSTS (comma-separated), by provider in small letters."""
-    found: dict[str, dict[str, Any]] = {}
-    for variable, value in environment.items():
-        match = PROVIDER_VARIABLE.fullmatch(variable)
-        if match and value:
-            found.setdefault(match[1].lower(), {})[match[2].lower()] = value
-    settings = {
-        name: ProviderSettings(
-            base_url=values["base_url"].rstrip("/") if "base_url" in values else None,
-            api_key=SecretStr(values["api_key"]) if "api_key" in values else None,
-            trusted_hosts=frozenset(
-                h.strip().lower() for h in values.get("trusted_hosts", "").split(",") if h.strip()
-            ),
-        )
-        for name, values in found.items()
-    }
-    for name, ours in settings.items():
-        check_keys(f"{PREFIX}{name.upper()}_API_KEY", ours.api_keys)
-    return settings
-
-
-def check_keys(variable: str, keys: Sequence[SecretStr]) -> None:
-    """Raises OperatorError when a key is empty or stands twice."""
-    plain = [key.get_secret_value() for key in keys]
-    if not all(plain):
-        text = "holds an empty key: write one key, or several with one comma between two."
-        raise OperatorError(f"{variable} {text}")
-    if len(set(plain)) < len(plain):
-        raise OperatorError(f"{variable} holds the same key twice.")

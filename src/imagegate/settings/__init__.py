@@ -1,0 +1,15 @@
+"""Every setting once, with its unit in its name."""
+
+from imagegate.settings.providers import PREFIX, PROVIDER_VARIABLE, ProviderSettings, check_keys
+from imagegate.settings.settings import RoutingPolicy, Settings, default_data_dir, load_settings
+
+__all__ = [
+    "PREFIX",
+    "PROVIDER_VARIABLE",
+    "ProviderSettings",
+    "RoutingPolicy",
+    "Settings",
+    "check_keys",
+    "default_data_dir",
+    "load_settings",
+]

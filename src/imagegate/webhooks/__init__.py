@@ -1,0 +1,1 @@
+"""Events of async jobs, sent to the caller's own address as Standard Webhooks says."""
