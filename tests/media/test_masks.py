@@ -112,22 +112,22 @@ async def test_a_transparent_palette_becomes_an_alpha_channel(pool: WorkPool) ->
 
 
 @pytest.mark.parametrize("format", ["png", "webp", "gif", "avif"])
-def test_a_mask_with_transparency_passes(format: str) -> None:
-    check_mask(mask(format), SIZE)
+async def test_a_mask_with_transparency_passes(pool: WorkPool, format: str) -> None:
+    await check_mask(pool, mask(format), SIZE)
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_mask_without_transparency_is_refused_with_a_hint(format: str) -> None:
+async def test_a_mask_without_transparency_is_refused_with_a_hint(pool: WorkPool, format: str) -> None:
     with pytest.raises(InvalidRequest, match="alpha channel") as refused:
-        check_mask(mask(format, "RGB"), SIZE)
+        await check_mask(pool, mask(format, "RGB"), SIZE)
 
     assert (refused.value.status, refused.value.code, refused.value.param) == (400, "invalid_image", "mask")
-    check_mask(mask(format, "RGB"), SIZE, "white")
+    await check_mask(pool, mask(format, "RGB"), SIZE, "white")
 
 
-def test_a_mask_of_another_size_is_refused_and_both_sizes_are_told() -> None:
+async def test_a_mask_of_another_size_is_refused_and_both_sizes_are_told(pool: WorkPool) -> None:
     with pytest.raises(InvalidRequest, match=r"64x40.*1024x1024"):
-        check_mask(mask(), Size(1024, 1024))
+        await check_mask(pool, mask(), Size(1024, 1024))
 
 
 async def test_a_mask_whose_pixels_are_broken_is_refused(pool: WorkPool) -> None:

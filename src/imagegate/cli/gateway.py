@@ -12,6 +12,7 @@ from math import ceil
 import uvicorn
 
 from imagegate.app import create_app
+from imagegate.cli.heap import give_large_blocks_back
 from imagegate.cli.listener import refused
 from imagegate.services import Services
 from imagegate.worker import working
@@ -108,11 +109,12 @@ def configured(services: Services) -> uvicorn.Config:
 
 def tune_interpreter() -> None:
     """For a process that only serves: what was built at the start is never garbage and is not looked through again;
-    threads that sync large images get their turn soon."""
+    threads that sync large images get their turn soon; megabytes that are free again are the system's."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     sys.setswitchinterval(0.0005)
+    give_large_blocks_back()
 
 
 @asynccontextmanager

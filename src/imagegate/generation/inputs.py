@@ -69,8 +69,11 @@ def read_image_text(text: str, param: str) -> InputImage:
 
 
 def decode_base64(text: str, start: int, param: str, step: int = STEP) -> bytes:
-    """In steps of `step` characters, so that a long text is never held a second time. Raises InvalidRequest."""
-    out, rest, ended = BytesIO(), "", False
+    """In steps of `step` characters into a buffer that need not grow, so that nothing is held a second time.
+
+    Raises InvalidRequest.
+    """
+    out, rest, ended = with_room((len(text) - start) // 4 * 3 + 3), "", False
     try:
         for position in range(start, len(text), step):
             piece = rest + "".join(text[position : position + step].split())
@@ -80,12 +83,22 @@ def decode_base64(text: str, start: int, param: str, step: int = STEP) -> bytes:
             out.write(_decoded(piece[:whole]))
             ended, rest = ended or piece[:whole].endswith("="), piece[whole:]
         out.write(_decoded(rest + "=" * (-len(rest) % 4)))
+        out.truncate()
     except ValueError:
         out = BytesIO()
     if not out.tell():
         text = f"{param} is neither a URL nor base64 of an image. Send one of these."
         raise InvalidRequest(text, code="invalid_image", param=param)
     return out.getvalue()
+
+
+def with_room(size_bytes: int) -> BytesIO:
+    """At its beginning, with so many zeros that are written over."""
+    out = BytesIO()
+    out.seek(size_bytes - 1)
+    out.write(b"\0")
+    out.seek(0)
+    return out
 
 
 def _decoded(piece: str) -> bytes:
@@ -126,7 +139,10 @@ async def gather(
     names = names_of(request)
     pictures = [await taken_again(services, principal, picture) for picture in pictures]
     pictures = await fetched(services, pictures, names, bounds)
-    return await services.pool.run(_measured, request, pictures, names)
+    request = await services.pool.run(_measured, request, pictures, names)
+    if request.mask is not None and (first := request.images[0].size) is not None:
+        await check_mask(services.pool, request.mask, first)
+    return request
 
 
 async def taken_again(services: Services, principal: Principal, picture: InputImage) -> InputImage:
@@ -201,9 +217,6 @@ def _measured(
     known = [measured(picture, name) for picture, name in zip(pictures, names, strict=True)]
     count = len(request.images)
     mask = known[count] if request.mask else None
-    first = known[0].size
-    if mask is not None and first is not None:
-        check_mask(mask, first)
     return replace(request, images=tuple(known[:count]), mask=mask)
 
 

@@ -15,7 +15,9 @@ from zlib import crc32
 from imagegate.domain import Size
 
 MAX_BLOCKS = 500_000
-"""More chunks, segments or boxes than any real file has: a walk ends here."""
+"""More chunks, segments or blocks than any real file has: a walk ends here."""
+MAX_BOXES = 10_000
+"""Of AVIF, within one box."""
 
 
 class NotAnImage(ValueError):
@@ -102,17 +104,17 @@ def read_jpeg(data: bytes) -> Size:
 def read_gif(data: bytes) -> Size:
     """The canvas; a first frame that reaches beyond it widens it, as decoders do."""
     width, height, flags = unpack_from("<HHB", data, 6)
-    position, frames = 13 + _palette_bytes(flags), 0
-    for _ in range(MAX_BLOCKS):
+    position, frames, blocks = 13 + _palette_bytes(flags), 0, MAX_BLOCKS
+    while blocks > 0:
         match data[position]:
             case 0x21:
-                position = _skip_blocks(data, position + 2)
+                position, blocks = _skip_blocks(data, position + 2, blocks)
             case 0x2C:
                 left, top, frame_width, frame_height, flags = unpack_from("<HHHHB", data, position + 1)
                 if frames == 0:
                     width, height = max(width, left + frame_width), max(height, top + frame_height)
                 frames += 1
-                position = _skip_blocks(data, position + 11 + _palette_bytes(flags))
+                position, blocks = _skip_blocks(data, position + 11 + _palette_bytes(flags), blocks)
             case 0x3B if frames:
                 return Size(width, height)
             case _:
@@ -124,10 +126,12 @@ def _palette_bytes(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
-def _skip_blocks(data: bytes, position: int) -> int:
-    while length := data[position]:
+def _skip_blocks(data: bytes, position: int, blocks: int) -> tuple[int, int]:
+    """What is behind the blocks, and how many more may be walked over."""
+    while (length := data[position]) and blocks > 0:
         position += length + 1
-    return position + 1
+        blocks -= 1
+    return position + 1, blocks - 1
 
 
 def read_webp(data: bytes) -> Size:
@@ -197,7 +201,7 @@ def read_avif(data: bytes) -> Size:
 
 def _boxes(data: bytes, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """(kind, first byte of the body, end) of each box. Raises NotAnImage where one is longer than its place."""
-    for _ in range(MAX_BLOCKS):
+    for _ in range(MAX_BOXES):
         if position >= end:
             return
         length, kind = PNG_CHUNK.unpack_from(data, position)
@@ -217,7 +221,7 @@ def _associations(data: bytes, position: int, item: int) -> Iterator[int]:
     version, wide = data[position], data[position + 3] & 1
     (entries,) = unpack_from(">I", data, position + 4)
     position += 8
-    for _ in range(min(entries, MAX_BLOCKS)):
+    for _ in range(min(entries, MAX_BOXES)):
         (owner,) = unpack_from(">I" if version else ">H", data, position)
         position += 4 if version else 2
         count = data[position]

@@ -1,4 +1,4 @@
-"""Pictures that callers hand in: measured, and brought into a format that a provider takes."""
+"""Pictures that callers hand in: measured here by their headers, decoded apart, where a picture can break nothing."""
 
 import hashlib
 from collections.abc import Collection
@@ -7,8 +7,7 @@ from dataclasses import replace
 from imagegate.domain import InputImage
 from imagegate.errors import InvalidRequest
 from imagegate.media import images
-from imagegate.media.formats import NotAnImage
-from imagegate.pool import WorkPool
+from imagegate.pool import Unworkable, WorkPool
 
 NO_ALPHA = frozenset({"jpeg"})
 
@@ -40,12 +39,14 @@ async def acceptable(pool: WorkPool, image: InputImage, formats: Collection[str]
     if not formats or image.format in formats:
         return image
     kind = "png" if "png" in formats else sorted(formats)[0]
-    return await pool.run(converted, image, kind)
+    return await converted(pool, image, kind)
 
 
-def converted(image: InputImage, kind: str) -> InputImage:
-    """Blocking. It is turned as its EXIF orientation says, so that its size may change."""
+async def converted(pool: WorkPool, image: InputImage, kind: str) -> InputImage:
+    """It is turned as its EXIF orientation says, so that its size may change. Raises InvalidRequest."""
     try:
-        return remade(images.convert(image.data or b"", format=kind))
-    except NotAnImage as error:
-        raise InvalidRequest(f"The image {error}.", code="invalid_image", param="image") from None
+        data = await pool.apart(images.convert, image.data or b"", format=kind)
+    except Unworkable as error:
+        text = f"The image {error}. Send another one, or this one as a plain PNG or JPEG."
+        raise InvalidRequest(text, code="invalid_image", param="image") from None
+    return await pool.run(remade, data)

@@ -11,9 +11,8 @@ from PIL import Image
 from imagegate.domain import InputImage, Size
 from imagegate.errors import InvalidRequest
 from imagegate.media import images
-from imagegate.media.formats import NotAnImage
 from imagegate.media.inputs import remade
-from imagegate.pool import WorkPool
+from imagegate.pool import Unworkable, WorkPool
 
 CONVENTIONS = ("alpha", "white", "black")
 HALF = [0] * 128 + [255] * 128
@@ -25,26 +24,32 @@ WITH_ALPHA_CHANNEL = (4, 6)
 HINT = "Send a PNG with an alpha channel, transparent where the image is to be redrawn."
 
 
-def check_mask(mask: InputImage, first: Size, convention: str = "alpha") -> None:
-    """Both are measured; `first` is the size of the first image. Blocking.
+async def check_mask(pool: WorkPool, mask: InputImage, first: Size, convention: str = "alpha") -> None:
+    """Both are measured; `first` is the size of the first image.
 
     Raises InvalidRequest for a mask of another size, and for one without transparency where that is the convention.
     """
     if mask.size != first:
         text = f"The mask is {mask.size}, the first image {first}. Send a mask of the image's size."
         raise InvalidRequest(text, code="invalid_image", param="mask")
-    if convention == "alpha" and not has_alpha(mask):
+    if convention == "alpha" and not await has_alpha(pool, mask):
         raise InvalidRequest(f"The mask has no transparency. {HINT}", code="invalid_image", param="mask")
 
 
-def has_alpha(image: InputImage) -> bool:
+async def has_alpha(pool: WorkPool, mask: InputImage) -> bool:
     """Whether the file can hold transparency, told from its headers. Raises InvalidRequest."""
+    if is_ready(mask, "alpha", "alpha"):
+        return True
     try:
-        opened = images.OPENERS[image.format or "png"](BytesIO(image.data or b""))
-    except Exception:
-        # As in images.decode: decoders meet hostile bytes with all kinds of exceptions.
+        return await pool.apart(alpha_of, mask.data or b"", mask.format or "png") == b"alpha"
+    except Unworkable:
         raise InvalidRequest(f"The mask cannot be read. {HINT}", code="invalid_image", param="mask") from None
-    return opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info
+
+
+def alpha_of(data: bytes, format: str) -> bytes:
+    """`alpha` or nothing. Blocking. Raises whatever decoders meet hostile bytes with."""
+    opened = images.OPENERS[format](BytesIO(data))
+    return b"alpha" if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info else b""
 
 
 def convert_mask(data: bytes, target: str, source: str = "alpha", *, soft: bool = False) -> bytes:
@@ -89,11 +94,8 @@ async def prepared_mask(
     """
     if is_ready(mask, convention, source):
         return mask
-    return await pool.run(_converted, mask, convention, source)
-
-
-def _converted(mask: InputImage, convention: str, source: str) -> InputImage:
     try:
-        return remade(convert_mask(mask.data or b"", convention, source))
-    except NotAnImage as error:
+        data = await pool.apart(convert_mask, mask.data or b"", convention, source)
+    except Unworkable as error:
         raise InvalidRequest(f"The mask {error}. {HINT}", code="invalid_image", param="mask") from None
+    return await pool.run(remade, data)

@@ -1,6 +1,7 @@
 """Fetching what an answer or a request points at: each hop is checked by `guard` and nothing secret is sent."""
 
 import asyncio
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -50,10 +51,16 @@ class TooLong(guard.Forbidden):
 
 
 async def follow(
-    session: aiohttp.ClientSession, url: httpx.URL, trusted: frozenset[str], room: Room, provider: str
+    session: aiohttp.ClientSession,
+    url: httpx.URL,
+    trusted: frozenset[str],
+    room: Room,
+    provider: str,
+    names: Executor | None = None,
 ) -> bytes:
+    """names: threads for name look-ups, as of `guard.check`."""
     for _ in range(1 + MAX_REDIRECTS):
-        async with await get(session, await guard.check(url, trusted)) as response:
+        async with await get(session, await guard.check(url, trusted, names)) as response:
             if response.status in REDIRECTS and "Location" in response.headers:
                 url = guard.parse(response.headers["Location"], base=url)
                 continue

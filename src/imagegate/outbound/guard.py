@@ -7,7 +7,9 @@ hexadecimal) are resolved by the same call as names and so need no rule of their
 
 import asyncio
 import socket
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import httpx
@@ -27,6 +29,10 @@ class Forbidden(Exception):
     """The link may not be followed. The text continues a sentence that a provider's name begins."""
 
 
+class Unresolved(socket.gaierror):
+    """The name leads nowhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One link and the addresses it was checked for. `urls` name the addresses instead of the host."""
@@ -36,13 +42,16 @@ class Target:
     netloc: str
 
 
-async def check(url: httpx.URL, trusted: frozenset[str]) -> Target:
-    """Raises Forbidden, or OSError when the name does not resolve."""
+async def check(url: httpx.URL, trusted: frozenset[str], names: Executor | None = None) -> Target:
+    """Raises Forbidden, or Unresolved.
+
+    names: threads of their own for the look-up, where a slow name must not hold up those of others.
+    """
     host, port = read_place(url)
     trust = is_trusted(host, port, trusted)
     if not trust and port != PORTS[url.scheme]:
         raise Forbidden("gave a link to an unusual port")
-    addresses = await resolve(host, port)
+    addresses = await resolve(host, port, names)
     if not trust and not all(is_public(address) for address in addresses):
         raise Forbidden("gave a link to a private address; a host that is meant must be named as trusted")
     path = url.raw_path.decode("ascii")
@@ -79,18 +88,24 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def resolve(host: str, port: int) -> list[IPv4Address | IPv6Address]:
+async def resolve(host: str, port: int, names: Executor | None = None) -> list[IPv4Address | IPv6Address]:
     try:
         return [ip_address(host)]
     except ValueError:
         pass
+    loop, kind = asyncio.get_running_loop(), socket.SOCK_STREAM
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        if names is None:
+            found = await loop.getaddrinfo(host, port, type=kind)
+        else:
+            found = await loop.run_in_executor(names, partial(socket.getaddrinfo, host, port, type=kind))
     except UnicodeError:
         raise Forbidden("gave a link without a host") from None
+    except OSError:
+        raise Unresolved("the name does not resolve") from None
     addresses = list(dict.fromkeys(ip_address(entry[4][0]) for entry in found))
     if not addresses:
-        raise OSError("the name has no address")
+        raise Unresolved("the name has no address")
     return addresses
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from io import BytesIO
 from time import monotonic
 from typing import Any
 
@@ -34,16 +35,17 @@ def check_head(request: Request, most_bytes: int) -> None:
 
 
 async def read_pieces(request: Request, settings: Settings, first: bytes) -> bytes:
-    pieces, size, more = [first], len(first), True
+    """One buffer that grows: pieces that are joined in the end would be held twice."""
+    whole, more = BytesIO(), True
+    whole.write(first)
     until = monotonic() + settings.body_timeout_s
     while more:
         message = await received(request, until - monotonic())
         more = message.get("more_body", False)
-        pieces.append(message.get("body", b""))
-        size += len(pieces[-1])
-        if size > settings.max_body_bytes:
+        whole.write(message.get("body", b""))
+        if whole.tell() > settings.max_body_bytes:
             raise TooLarge(f"The body may have at most {settings.max_body_bytes} bytes.")
-    return b"".join(pieces)
+    return whole.getvalue()
 
 
 async def received(request: Request, patience_s: float) -> Message:
@@ -60,7 +62,7 @@ async def received(request: Request, patience_s: float) -> Message:
 
 async def read_json_object(request: Request, settings: Settings) -> dict[str, Any]:
     """Raises InvalidRequest with the codes invalid_json, duplicate_key, invalid_unicode and invalid_encoding."""
-    return parse_object(await read_json_body(request, settings))
+    return parse_object(text_of(await read_json_body(request, settings)))
 
 
 async def read_json_body(request: Request, settings: Settings) -> bytes:
@@ -71,15 +73,19 @@ async def read_json_body(request: Request, settings: Settings) -> bytes:
     return await read_body(request, settings)
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def text_of(body: bytes) -> str:
+    """Raises InvalidRequest `invalid_encoding`."""
     if body.startswith(b"\xef\xbb\xbf"):
         raise InvalidRequest(
             "The body begins with a byte order mark. Send plain UTF-8.", code="invalid_encoding"
         )
     try:
-        text = body.decode("utf-8")
+        return body.decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidRequest("The body is not UTF-8.", code="invalid_encoding") from None
+
+
+def parse_object(text: str) -> dict[str, Any]:
     try:
         value = STRICT.decode(text)
     except InvalidRequest:
