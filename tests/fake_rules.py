@@ -44,6 +44,8 @@ RULES: dict[str, Rule] = {
     "moderation": one_of("auto", "low"),
     "safety_identifier": text(1, 128),
     "complexity": one_of("low", "medium", "high"),
+    "stream": lambda value: value in (True, "true"),
+    "partial_images": whole(0, 3),
 }
 COMPATIBLE_RULES: dict[str, Rule] = {
     "size": lambda value: all(16 <= int(part) <= 4096 for part in str(value).split("x")),
@@ -75,6 +77,8 @@ def find_violation(request: Request, rules: dict[str, Rule]) -> str | None:
         return "output_compression without jpeg or webp"
     if body.get("background") == "transparent" and body.get("output_format") == "jpeg":
         return "transparent jpeg"
+    if "partial_images" in body and "stream" not in body:
+        return "previews without a stream"
     wrong = [name for name, value in body.items() if name not in rules or not rules[name](value)]
     return f"unknown or invalid: {wrong}" if wrong else None
 

@@ -31,11 +31,12 @@ usages = st.builds(
     tokens,
     tokens,
 )
+partials = st.none() | tokens
 tables = st.one_of(
     st.none(),
-    st.dictionaries(places, tokens, min_size=1, max_size=5).map(Terms),
-    st.builds(Terms, cells, rules, st.just("megapixel")),
-    st.builds(Terms, st.just({}), st.none(), st.just("token"), usages),
+    st.builds(Terms, st.dictionaries(places, tokens, min_size=1, max_size=5), per_partial=partials),
+    st.builds(Terms, cells, rules, st.just("megapixel"), per_partial=partials),
+    st.builds(Terms, st.just({}), st.none(), st.just("token"), usages, per_partial=partials),
 )
 
 

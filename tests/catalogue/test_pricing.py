@@ -32,6 +32,7 @@ tables = st.builds(
     st.dictionaries(st.tuples(st.none() | sizes, qualities), tokens, max_size=6),
     st.none() | rules,
     st.sampled_from(["image", "megapixel"]),
+    per_partial=st.none() | tokens,
 )
 
 

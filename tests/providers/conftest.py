@@ -1,4 +1,4 @@
-"""What the tests of adapters share: a small pool, and a door that refuses every call."""
+"""What the tests of adapters share: a small pool, a door that refuses every call, and the sandbox."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -7,6 +7,7 @@ import pytest
 
 from imagegate.outbound import open_outbound
 from imagegate.pool import WorkPool
+from imagegate.providers.sandbox import SandboxAdapter
 from tests.providers.refusing import Refusing
 
 
@@ -27,3 +28,9 @@ async def refusing() -> AsyncIterator[Refusing]:
 
     async with open_outbound(api=httpx.MockTransport(refuse)) as outbound:
         yield Refusing(outbound, asked)
+
+
+@pytest.fixture
+async def sandbox(pool: WorkPool) -> AsyncIterator[SandboxAdapter]:
+    async with open_outbound() as outbound:
+        yield SandboxAdapter(outbound, pool)

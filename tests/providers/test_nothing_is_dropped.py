@@ -57,6 +57,7 @@ def fitted(
         fields=fit.fields,
         images=request.images,
         mask=mask_for(request.mask, fit.mask),
+        previews=fit.previews,
     )
     return {receipt.name: receipt.treatment for receipt in fit.receipts}, call
 

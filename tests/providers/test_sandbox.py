@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Iterator
 from itertools import combinations
 from typing import Any
 
@@ -30,19 +29,6 @@ PROMPTS = (
     "a cat in a green garden", "a christmas cottage", "saturn", "a mountain lake on a sunny day",
 )  # fmt: skip
 SMALL = Size(96, 64)
-
-
-@pytest.fixture
-def pool() -> Iterator[WorkPool]:
-    pool = WorkPool(threads=2)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture
-async def sandbox(pool: WorkPool) -> AsyncIterator[SandboxAdapter]:
-    async with open_outbound() as outbound:
-        yield SandboxAdapter(outbound, pool)
 
 
 def call(prompt: str, size: Size = SMALL, n: int = 1, **more: Any) -> ProviderCall:

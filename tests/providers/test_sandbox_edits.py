@@ -1,7 +1,6 @@
 """The sandbox with pictures to work from, and with every parameter that changes what it draws."""
 
 import io
-from collections.abc import AsyncIterator, Iterator
 from time import thread_time
 from typing import Any
 
@@ -11,26 +10,11 @@ from PIL import Image, ImageChops, ImageDraw, ImageStat
 from imagegate.catalogue.catalogue import STAND_IN, load_catalogue
 from imagegate.domain import InputImage, ProviderCall, ProviderResult, Size
 from imagegate.errors import ProviderRejected
-from imagegate.outbound import open_outbound
-from imagegate.pool import WorkPool
 from imagegate.providers.sandbox import SandboxAdapter
 from imagegate.providers.sandbox.painting import Drawing, draw
 
 SIZE = Size(192, 128)
 FORMATS = ("png", "jpeg", "webp", "gif", "avif")
-
-
-@pytest.fixture
-def pool() -> Iterator[WorkPool]:
-    pool = WorkPool(threads=2)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture
-async def sandbox(pool: WorkPool) -> AsyncIterator[SandboxAdapter]:
-    async with open_outbound() as outbound:
-        yield SandboxAdapter(outbound, pool)
 
 
 def encoded(picture: Image.Image, form: str = "png") -> InputImage:

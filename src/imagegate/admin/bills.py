@@ -74,23 +74,27 @@ def lines(
 ) -> list[tuple[str, Fraction | int]]:
     quote = generation.quote
     inputs = quote.get("input_tokens", 0)
+    shown, each = quote.get("previews", (0, 0))
+    previews, came = quote["n"] * shown * each, (generation.billed or {}).get("previews", 0)
     quality = f", quality {quote['quality']}" if quote["quality"] else ""
     most = "at most, " if quote["unit"] == "token" else ""
     found: list[tuple[str, Fraction | int]] = [
         (f"{most}one image of {quote['size']}{quality}, priced by the {quote['unit']}", image_tokens),
         (f"asked for: {quote['n']} × {image_tokens}", quote["n"] * image_tokens),
         *([("pictures handed in, once", inputs)] if inputs else []),
+        *([(f"previews: {quote['n'] * shown} × {each} at most", previews)] if shown else []),
         (
-            f"held{rounding(quote['n'] * image_tokens + inputs, generation.hold_tokens)}",
+            f"held{rounding(quote['n'] * image_tokens + inputs + previews, generation.hold_tokens)}",
             generation.hold_tokens,
         ),
     ]
     if generation.state == "captured":
-        exact = delivered * image_tokens + (inputs if delivered else 0)
+        exact = delivered * image_tokens + (inputs + came * each if delivered else 0)
         found += [
             (
                 f"delivered: {delivered} × {image_tokens}"
-                + (" and the pictures handed in" if inputs else ""),
+                + (" and the pictures handed in" if inputs else "")
+                + (f" and {came} previews × {each}" if came else ""),
                 exact,
             ),
             (f"charged{rounding(exact, generation.charged_tokens)}", generation.charged_tokens),
@@ -104,7 +108,7 @@ def lines(
 
 
 def rounding(exact: Fraction, tokens: int) -> str:
-    """How the whole number follows from the exact one; other things may count too, such as previews."""
+    """How the whole number follows from the exact one; a price by usage may count otherwise."""
     if exact == tokens:
         return ""
     return ", rounded up once" if ceil(exact) == tokens else ", as recorded"

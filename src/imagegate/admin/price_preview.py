@@ -17,12 +17,13 @@ SUM_UP = text("""
     SELECT model, billed ->> 'unit' AS unit, billed ->> 'size' AS size, billed ->> 'quality' AS quality,
         (billed ->> 'count')::int AS images, coalesce((billed ->> 'input_images')::int, 0) AS input_images,
         coalesce((billed ->> 'input_megapixels')::int, 0) AS input_megapixels,
+        coalesce((billed ->> 'previews')::int, 0) AS previews,
         count(*) AS generations, sum(charged_tokens)::bigint AS charged
     FROM generations
     WHERE created_at >= now() - make_interval(days => :days) AND env = :env AND state = 'captured'
-    GROUP BY 1, 2, 3, 4, 5, 6, 7
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 """)
-"""The generations of one group cost the same: they differ neither in size, quality nor numbers of images."""
+"""The generations of one group cost the same: they differ neither in size, quality nor numbers of pictures."""
 
 REPRICED = ("image", "megapixel", "token")
 
@@ -95,8 +96,8 @@ async def preview(
             part = Line(row.model, images, row.charged, row.charged)
         else:
             inputs = Inputs(row.input_images, row.input_megapixels)
-            quoted = quote_at(new, row.model, size, row.quality, row.images, inputs)
-            part = priced(row.model, row.images, row.generations, row.charged, quoted)
+            quoted = quote_at(new, row.model, size, row.quality, row.images, inputs, row.previews)
+            part = priced(row.model, row.images, row.previews, row.generations, row.charged, quoted)
             changed[row.model] = added(changed.get(row.model, Line(row.model)), part)
         total = added(total, part)
     lines = sorted(changed.values(), key=lambda line: -abs(line.difference_tokens))
@@ -122,20 +123,30 @@ def find(book: PriceBook, catalogue: Catalogue, model_id: str) -> Price | None:
 
 
 def quote_at(
-    price: Price | None, model: str, size: Size, quality: str | None, images: int, inputs: Inputs
+    price: Price | None,
+    model: str,
+    size: Size,
+    quality: str | None,
+    images: int,
+    inputs: Inputs,
+    previews: int,
 ) -> Quote | None:
+    if price is None:
+        return None
     try:
-        return (
-            price.quote(model=model, size=size, quality=quality, n=images, inputs=inputs) if price else None
+        return price.quote(
+            model=model, size=size, quality=quality, n=images, inputs=inputs, previews=previews
         )
     except (Unpriced, InvalidRequest):
         return None
 
 
-def priced(model: str, images: int, generations: int, charged: int, quoted: Quote | None) -> Line:
+def priced(
+    model: str, images: int, previews: int, generations: int, charged: int, quoted: Quote | None
+) -> Line:
     if quoted is None:
         return Line(model, images * generations, charged, 0, images * generations)
-    tokens = quoted.hold_tokens * generations  # each generation is rounded up by itself
+    tokens = quoted.tokens_for(images, previews) * generations  # each generation is rounded up by itself
     return Line(model, images * generations, charged, tokens, at_most=quoted.rates is not None)
 
 

@@ -80,6 +80,8 @@ def zeros(model_id: str, terms: Terms | None) -> list[str]:
         if i.item == IMAGE and i.tokens == 0
     ]
     rule, usage = terms.per_megapixel, terms.per_token
+    if terms.per_partial == 0:
+        found.append(f"{model_id} previews")
     if rule and not (rule.first_tokens or rule.minimum_tokens):
         found.append(f"{model_id} by the megapixel")
     if usage and (not usage.rates.output or 0 in usage.bounds.values()):

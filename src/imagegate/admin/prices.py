@@ -16,7 +16,10 @@ from imagegate.identity.audit import Actor, record, said
 
 
 def price_json(price: Price) -> dict[str, Any]:
-    """`prices`: tokens of one image by size and quality, null = any. `ended`: the model cannot be bought."""
+    """`prices`: tokens of one image by size and quality, null = any. `ended`: the model cannot be bought.
+
+    per_partial: tokens of one preview in a stream; null = none are shown.
+    """
     terms = price.terms.to_json() if price.terms else {"unit": None, "cells": [], "per_megapixel": None}
     return {
         "model": price.model,
@@ -25,6 +28,7 @@ def price_json(price: Price) -> dict[str, Any]:
         "unit": terms["unit"],
         "prices": terms["cells"],
         "per_megapixel": terms["per_megapixel"],
+        "per_partial": terms.get("per_partial"),
         "valid_from": timestamp(price.valid_from),
         "source": price.source,
         "source_date": price.source_date.isoformat() if price.source_date else None,

@@ -33,6 +33,8 @@ STAND_IN = MappingProxyType(
         "background": True,
         "transparent_background": True,
         "output_compression": True,
+        "previews": 3,
+        "lacks": {"edit": ["previews"], "inpaint": ["previews"]},
     }
 )
 """What the sandbox can do for every model that it stands in for."""
@@ -177,6 +179,7 @@ def limits_of(sold: tuple[Offering, ...]) -> dict[str, Any]:
         "operations": union(f.get("operations", ("generate",)) for f in others),
         "max_input_images": max(inputs, default=0),
         "thinking": union(f.get("thinking", ()) for f in others),
+        "previews": max((f.get("previews", 0) for f in others), default=0),
     }
 
 

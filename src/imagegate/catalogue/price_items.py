@@ -1,7 +1,7 @@
 """A price taken apart into single numbers: for files that people edit, and for telling two prices apart."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from imagegate.catalogue.terms import MAX_TOKENS, Cell, PerInput, PerMegapixel, PerToken, Terms
@@ -11,7 +11,8 @@ IMAGE, BOUND, ENDED = "image", "output_bound", "ended"
 MEGAPIXEL_ITEMS = ("first_megapixel", "extra_megapixel", "minimum", "round_up_megapixels")
 USAGE_ITEMS = ("text_in", "image_in", "output", "prompt_bound", "input_image_bound")
 INPUT_ITEMS = ("input_image", "input_megapixel")
-ITEMS = (IMAGE, *INPUT_ITEMS, *MEGAPIXEL_ITEMS, *USAGE_ITEMS, BOUND, ENDED)
+PARTIAL = "partial_image"
+ITEMS = (IMAGE, *INPUT_ITEMS, PARTIAL, *MEGAPIXEL_ITEMS, *USAGE_ITEMS, BOUND, ENDED)
 """`text_in`, `image_in` and `output` are tokens for a million of the provider's; bounds count the provider's own."""
 
 
@@ -61,6 +62,8 @@ def take_apart(model: str, terms: Terms | None) -> Iterator[Item]:
     if inputs := terms.per_input:
         numbers2 = (inputs.image_tokens, inputs.megapixel_tokens)
         yield from (Item(model, item, tokens=n) for item, n in zip(INPUT_ITEMS, numbers2, strict=True) if n)
+    if terms.per_partial is not None:
+        yield Item(model, PARTIAL, tokens=terms.per_partial)
     if rule := terms.per_megapixel:
         numbers = (rule.first_tokens, rule.extra_tokens, rule.minimum_tokens, int(rule.round_up_mp))
         yield from (Item(model, item, tokens=n) for item, n in zip(MEGAPIXEL_ITEMS, numbers, strict=True))
@@ -87,18 +90,20 @@ def put_together(items: Sequence[Item]) -> Terms | None:
         return None
     number = {item.item: item.tokens or 0 for item in items}
     cells: dict[Cell, int] = {(i.size, i.quality): i.tokens or 0 for i in items if i.item == IMAGE}
+    partial = number.get(PARTIAL)
     if kinds & {*USAGE_ITEMS, BOUND}:
-        return by_usage(items, kinds, number)
+        return replace(by_usage(items, kinds, number), per_partial=partial)
     image, megapixel = (number.get(item, 0) for item in INPUT_ITEMS)
     inputs = PerInput(image, megapixel) if image or megapixel else None
     if not kinds & set(MEGAPIXEL_ITEMS):
-        return Terms(cells, per_input=inputs)
+        return Terms(cells, per_input=inputs, per_partial=partial)
     if missing := {"first_megapixel", "extra_megapixel"} - kinds:
         raise ValueError(f"has a price by the megapixel without {', '.join(sorted(missing))}")
     if number.get("round_up_megapixels", 0) > 1:
         raise ValueError("has round_up_megapixels that is neither 0 nor 1")
     first, extra, minimum, round_up = (number.get(item, 0) for item in MEGAPIXEL_ITEMS)
-    return Terms(cells, PerMegapixel(first, extra, bool(round_up), minimum), "megapixel", per_input=inputs)
+    rule = PerMegapixel(first, extra, bool(round_up), minimum)
+    return Terms(cells, rule, "megapixel", per_input=inputs, per_partial=partial)
 
 
 def by_usage(items: Sequence[Item], kinds: set[str], number: Mapping[str, int]) -> Terms:

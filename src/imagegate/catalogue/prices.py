@@ -41,7 +41,14 @@ class Price:
     valid_from: datetime
 
     def quote(
-        self, *, model: str, size: Size, quality: str | None, n: int, inputs: Inputs = NO_INPUTS
+        self,
+        *,
+        model: str,
+        size: Size,
+        quality: str | None,
+        n: int,
+        inputs: Inputs = NO_INPUTS,
+        previews: int = 0,
     ) -> Quote:
         """The price of one request for `model`, which may be a retired one that this price stands in for."""
         if self.terms is None:
@@ -54,6 +61,7 @@ class Price:
             quality=quality,
             n=n,
             inputs=inputs,
+            previews=previews,
         )
 
 

@@ -32,20 +32,15 @@ def quote(
     quality: str | None,
     n: int,
     inputs: Inputs = NO_INPUTS,
+    previews: int = 0,
 ) -> Quote:
-    """The exact price of one request. Raises Unpriced; InvalidRequest for a size above the largest priced."""
+    """The exact price of one request. previews: of each image; where one has no price there are none.
+
+    Raises Unpriced; InvalidRequest for a size above the largest priced.
+    """
     tokens = find_tokens(terms, size, quality, inputs.images)
     if tokens is None:
-        listed = [s for s, _ in sized(cells_in(terms), quality)]
-        if not listed:
-            raise Unpriced(
-                f"{model} has no price for this quality, so it cannot be used. Nothing was charged."
-            )
-        largest = max(listed, key=lambda s: s.area_px)
-        raise InvalidRequest(
-            f"{model} is priced up to {largest}; ask for a size of at most {largest.area_px} pixels.",
-            param="size",
-        )
+        raise unfound(terms, model, quality)
     usage = terms.per_token
     if usage and inputs.images and not usage.input_image_bound:
         raise Unpriced(f"{model} has no price for input images, so it cannot take any. Nothing was charged.")
@@ -60,6 +55,20 @@ def quote(
         rates=usage.rates if usage else None,
         inputs=inputs,
         input_tokens=terms.per_input.tokens_for(inputs) if terms.per_input and not usage else 0,
+        previews=0 if terms.per_partial is None else previews,
+        preview_tokens=(terms.per_partial or 0) if previews else 0,
+    )
+
+
+def unfound(terms: Terms, model: str, quality: str | None) -> Unpriced | InvalidRequest:
+    """Why there is no price: for no size at all, or for none as large."""
+    listed = [s for s, _ in sized(cells_in(terms), quality)]
+    if not listed:
+        return Unpriced(f"{model} has no price for this quality, so it cannot be used. Nothing was charged.")
+    largest = max(listed, key=lambda s: s.area_px)
+    return InvalidRequest(
+        f"{model} is priced up to {largest}; ask for a size of at most {largest.area_px} pixels.",
+        param="size",
     )
 
 
@@ -106,7 +115,9 @@ def with_price(terms: Terms | None, size: Size | None, quality: str | None, toke
     if isinstance(tokens, bool) or not 0 <= tokens <= MAX_TOKENS:
         raise OperatorError(f"A price is a whole number of tokens from 0 to {MAX_TOKENS}.")
     if terms is None or (size is None and quality is None):
-        return Terms({(size, quality): tokens}, per_input=terms.per_input if terms else None)
+        if terms is None:
+            return Terms({(size, quality): tokens})
+        return Terms({(size, quality): tokens}, per_input=terms.per_input, per_partial=terms.per_partial)
     if terms.per_token:
         raise OperatorError(
             "This model's price goes by usage. Set one price for every picture first (without size and quality), "
@@ -163,6 +174,7 @@ def default_terms(entry: Entry, settings: Settings) -> DefaultPrice | None:
     """
     if entry.price:
         ours = terms_from(entry.price.get("tokens"), entry.price.get("megapixel_tokens"), int)
+        ours = replace(ours, per_partial=entry.price.get("partial_tokens"))
         return DefaultPrice(ours, entry.price["source"], entry.price.get("date"), None)
     offers = [(o, terms) for o in entry.model.offerings if (terms := list_terms(o, settings))]
     if not offers:
@@ -186,7 +198,12 @@ def list_terms(offering: Offering, settings: Settings) -> Terms | None:
         tokens_from_usd(cost.get(name, Decimal(0)), settings)
         for name in ("input_image_usd", "input_megapixel_usd")
     )
-    return replace(terms, per_input=PerInput(image, megapixel)) if image or megapixel else terms
+    partial = cost.get("partial_usd")
+    return replace(
+        terms,
+        per_input=PerInput(image, megapixel) if image or megapixel else None,
+        per_partial=None if partial is None else tokens_from_usd(partial, settings),
+    )
 
 
 def dearness(entry: Entry, terms: Terms) -> tuple[Fraction, Fraction]:

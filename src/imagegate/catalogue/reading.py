@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache, reduce
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -71,6 +72,7 @@ class CostRecord(Record):
     million_tokens_usd: dict[str, Usd] | None = None
     input_megapixel_usd: Usd | None = None
     input_image_usd: Usd | None = None
+    partial_usd: Usd | None = None
     source: str = "the operator's catalogue file"
     date: Day | None = None
     confidence: str | None = None
@@ -81,6 +83,7 @@ class PriceRecord(Record):
         None
     )
     megapixel_tokens: MegapixelTokens | None = None
+    partial_tokens: Tokens | None = None
     source: str = "the operator's catalogue file"
     date: Day | None = None
 
@@ -198,18 +201,22 @@ class Document(Record):
 
 def read_documents(extra_file: Path | None) -> tuple[dict[str, Provider], dict[str, Entry]]:
     """Providers by name, entries by model id, in order. Raises OperatorError naming file and fault."""
-    here = files("imagegate.catalogue")
-    documents = [
-        ("the packaged catalogue", check(name, here.joinpath(name).read_bytes())) for name in PACKAGED
-    ]
+    merged = read_packaged()
     if extra_file is not None:
-        documents.append((str(extra_file), check(str(extra_file), read_file(extra_file))))
-    merged = documents[0][1]
-    for name, document in documents[1:]:
-        merged = merge(merged, document)
-        check_whole(name, merged)
+        merged = merge(merged, check(str(extra_file), read_file(extra_file)))
+        check_whole(str(extra_file), merged)
     providers = {n: Provider(name=n, **p.model_dump()) for n, p in merged.providers.items()}
     return providers, {m.id: to_entry(m, merged) for m in merged.models}
+
+
+@cache
+def read_packaged() -> Document:
+    """The three files as one. Read once: they do not change while a process runs, and are most of a quick start."""
+    here = files("imagegate.catalogue")
+    first, *others = (check(name, here.joinpath(name).read_bytes()) for name in PACKAGED)
+    merged = reduce(merge, others, first)
+    check_whole("the packaged catalogue", merged)
+    return merged
 
 
 def read_file(path: Path) -> bytes:

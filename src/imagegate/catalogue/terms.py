@@ -70,6 +70,8 @@ class Terms:
     """A price table: tokens for one image. unit: what the price goes by, `image`, `megapixel` or `token`.
 
     per_input: of pictures handed in; None = they cost nothing extra. Where the price goes by usage it is not looked at.
+    per_partial: tokens for a preview of an image that is being made; None = unknown, so that none is asked for. Where
+    the price goes by usage it is held, and what is charged is the usage.
     """
 
     cells: Mapping[Cell, int] = field(default_factory=dict)
@@ -77,9 +79,13 @@ class Terms:
     unit: str = "image"
     per_token: PerToken | None = None
     per_input: PerInput | None = None
+    per_partial: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """`per_token` is there only where the price goes by usage, `per_input` only where pictures handed in cost."""
+        """`per_token` is there only where the price goes by usage, `per_input` only where pictures handed in cost.
+
+        `per_partial` is there only where a preview has a price.
+        """
         rule, usage, inputs = self.per_megapixel, self.per_token, self.per_input
         return {
             "unit": self.unit,
@@ -94,6 +100,7 @@ class Terms:
             else None,
             **({"per_token": usage_json(usage)} if usage else {}),
             **({"per_input": asdict(inputs)} if inputs else {}),
+            **({} if self.per_partial is None else {"per_partial": self.per_partial}),
         }
 
     @classmethod
@@ -105,6 +112,7 @@ class Terms:
             unit=value["unit"],
             per_token=usage_from(usage) if usage else None,
             per_input=PerInput(**inputs) if inputs else None,
+            per_partial=value.get("per_partial"),
         )
 
 

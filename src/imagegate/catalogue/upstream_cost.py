@@ -21,6 +21,12 @@ def image_cost_usd(offering: Offering, size: Size, quality: str | None) -> Decim
     return None if nano_usd is None else Decimal(ceil(nano_usd)) / NANO
 
 
+def worst_cost_usd(offering: Offering, size: Size, quality: str | None, previews: int) -> Decimal | None:
+    """USD of one image with all of its previews; None where that of the image is not known."""
+    image, each = image_cost_usd(offering, size, quality), (offering.cost or {}).get("partial_usd")
+    return image if image is None or each is None else image + Decimal(str(each)) * previews
+
+
 _LISTS: dict[int, tuple[Offering, Terms | None]] = {}
 """By the offering's identity, which is kept beside it: read once, since every call asks."""
 

@@ -155,6 +155,8 @@ def rows_of(price: dict[str, Any]) -> list[tuple[str, ...]]:
     if rule := price["per_megapixel"]:
         tokens = f"{rule['first_tokens']:,} + {rule['extra_tokens']:,} each further"
         rows.append((model, version, "by megapixel", "any", tokens, *why))
+    if (partial := price["per_partial"]) is not None:
+        rows.append((model, version, "preview", "any", f"{partial:,}", *why))
     if usage := price.get("per_token"):
         rates = " / ".join(f"{usage[name]:,}" for name in ("text_in", "image_in", "output"))
         rows.append((model, version, "by usage", "any", f"{rates} a million (text, image in; out)", *why))

@@ -6,6 +6,8 @@ whatever fails before the pool has given a connection has sent nothing, since on
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -14,6 +16,7 @@ from aiohttp.http import RawResponseMessage, StreamWriter
 from yarl import URL
 
 from imagegate.outbound.client import Answer, Post, Sending, Target, declared_bytes, written
+from imagegate.outbound.events import Opened
 
 WHOLE_BYTES = 512 * 1024
 SLICE_BYTES = 64 * 1024
@@ -37,6 +40,16 @@ class DirectApi:
         finally:
             let_go(connection, reusable=answer is not None)
         return answer
+
+    @asynccontextmanager
+    async def open(self, post: Post, sending: Sending) -> AsyncIterator[Opened]:
+        connection = await self._connect(self._place(post.target))
+        sending.begun = True
+        try:
+            async with conversing(connection, post) as opened:
+                yield opened
+        finally:
+            let_go(connection, reusable=False)
 
     async def _connect(self, place: aiohttp.ClientRequest) -> Connection:
         """A kept connection on which something came unasked is spoilt: it would be taken for the answer."""
@@ -74,6 +87,24 @@ async def converse(connection: Connection, post: Post, max_bytes: int) -> Answer
     finally:
         if not sending.done():
             protocol.force_close()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+@asynccontextmanager
+async def conversing(connection: Connection, post: Post) -> AsyncIterator[Opened]:
+    """The request is on its way, and the head of its answer is there."""
+    protocol, transport = connection.protocol, connection.transport
+    if protocol is None or transport is None:
+        raise aiohttp.ClientConnectionResetError("the connection is gone")
+    protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+    sending = asyncio.create_task(write_slices(protocol, post))
+    try:
+        message, stream = await protocol.read()
+        while is_interim(message):
+            message, stream = await protocol.read()
+        yield Opened(message.code, message.headers, stream.iter_any())
+    finally:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
 

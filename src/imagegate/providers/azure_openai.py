@@ -16,6 +16,7 @@ from imagegate.domain import ProviderCall, ProviderResult
 from imagegate.errors import NotSent
 from imagegate.outbound import Answer, Outbound
 from imagegate.pool import WorkPool
+from imagegate.providers import openai_events as events
 from imagegate.providers import openai_forms as forms
 from imagegate.providers import openai_wire as wire
 from imagegate.providers.pictures import base64_of, written
@@ -26,6 +27,8 @@ API_VERSION = "api-version=2025-04-01-preview"
 FLUX = "/providers/blackforestlabs/v1"
 MAI = "/mai/v1"
 FOUNDRY_VERSION = "api-version=preview"
+OPENAIS = ("v1", "older")
+"""Surfaces that speak as OpenAI does."""
 MAI_COUNTS = ("num_input_text_tokens", "num_input_image_tokens", "num_output_tokens")
 FLUX_FIELDS = ("seed", "steps", "guidance", "safety_tolerance")
 INNER_ERRORS = ("inner_error", "innererror")
@@ -41,13 +44,24 @@ class AzureOpenAIAdapter:
         if surface(call) == "mai" and call.images:
             raise NotSent(NAME, "does not publish how MAI models are given pictures")
         url, headers = endpoint(call), headers_for(call)
-        if call.images and surface(call) in ("v1", "older"):
+        if call.previews and surface(call) in OPENAIS:
+            return await self._heard(call, url, headers)
+        if call.images and surface(call) in OPENAIS:
             form = forms.write_form(call, write_body(call), provider=NAME)
             answer = await forms.create(self._outbound, call, url, form, provider=NAME, headers=headers)
         else:
             body = await written(self._pool, write_body, call)
             answer = await wire.create(self._outbound, call, url, body, provider=NAME, headers=headers)
         return read_answer(answer, call)
+
+    async def _heard(self, call: ProviderCall, url: str, headers: Mapping[str, str]) -> ProviderResult:
+        """As events, with previews before the image."""
+        body: Mapping[str, Any] | forms.Form = write_body(call)
+        if call.images:
+            body = forms.write_form(call, write_body(call), provider=NAME)
+        speaker = events.Speaker(NAME, read_complaint, lambda answer: wire.upstream_id(named(answer)))
+        heard = await events.create(self._outbound, call, url, body, speaker=speaker, headers=headers)
+        return heard.result or read_answer(heard.answer, call)
 
 
 def surface(call: ProviderCall) -> str:

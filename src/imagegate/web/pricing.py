@@ -18,7 +18,10 @@ def price_of(services: Services, model: Model) -> Price | None:
 
 
 def pricing_of(services: Services, model: Model) -> dict[str, Any] | None:
-    """The table by size and quality, each price in tokens and in units of the currency. None = unpriced."""
+    """The table by size and quality, each price in tokens and in units of the currency. None = unpriced.
+
+    per_partial: tokens of one preview in a stream; None = none are shown.
+    """
     price = price_of(services, model)
     if price is None:
         return None
@@ -35,4 +38,5 @@ def pricing_of(services: Services, model: Model) -> dict[str, Any] | None:
         "unit": terms["unit"],
         "prices": terms["cells"],
         "per_megapixel": terms["per_megapixel"],
+        "per_partial": terms.get("per_partial"),
     }

@@ -18,6 +18,7 @@ from imagegate.pool import WorkPool
 from imagegate.providers.sandbox.looks import Look
 from imagegate.providers.sandbox.painting import MAX_EDGE_PX, Drawing, draw
 from imagegate.providers.sandbox.script import NAME, Script, failure_for, read_script
+from imagegate.providers.sandbox.sketching import show_sketches
 
 if TYPE_CHECKING:
     from imagegate.outbound import Outbound
@@ -41,23 +42,32 @@ class SandboxAdapter:
         if call.fields.get("prompt_enhancement"):
             script = replace(script, prompt=enhanced(script.prompt))
         drawings = write_drawings(call, script)
-        if script.slow_s:
-            await asyncio.sleep(min(script.slow_s, call.deadline_s))
+        wait_s = min(script.slow_s, call.deadline_s)
+        if call.previews and drawings:
+            await self._show(call, drawings[0], wait_s)
+        elif wait_s:
+            await asyncio.sleep(wait_s)
         await play(script, call.deadline_s)
         if script.ending == "garbage":
             return ProviderResult(images=tuple(ProviderImage(data=GARBAGE) for _ in drawings))
         try:
-            pictures = await asyncio.gather(*(self._pool.run(draw, drawing) for drawing in drawings))
+            work = self._pool.apart if call.images else self._pool.run  # what strangers sent is read apart
+            pictures = await asyncio.gather(*(work(draw, drawing) for drawing in drawings))
         except Overloaded:
             raise RefusedUnbilled(NAME, "has too many pictures to draw", busy=True) from None
         except (OSError, ValueError):
-            raise ProviderRejected(
-                NAME, "cannot read one of the pictures to work from", param="image"
-            ) from None
+            detail = "cannot read one of the pictures to work from. Send another one."
+            raise ProviderRejected(NAME, detail, param="image", code="invalid_image") from None
         revised = script.prompt if call.fields.get("prompt_enhancement") else None
         return ProviderResult(
             images=tuple(ProviderImage(data=picture, revised_prompt=revised) for picture in pictures)
         )
+
+    async def _show(self, call: ProviderCall, drawing: Drawing, wait_s: float) -> None:
+        try:
+            await show_sketches(call, drawing, wait_s, self._pool)
+        except Overloaded:
+            raise RefusedUnbilled(NAME, "has too many pictures to draw", busy=True) from None
 
 
 def enhanced(prompt: str) -> str:
