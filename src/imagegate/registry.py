@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Seque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -23,8 +24,10 @@ from imagegate.errors import OperatorError
 from imagegate.identity import provider_keys
 from imagegate.identity.credentials import Access, CredentialBook, ProviderKey
 from imagegate.identity.provider_keys import StoredKey, hint_of
+from imagegate.identity.sealing import seal, unseal
 from imagegate.identity.secret import Keyring, check_fingerprint, load_master
 from imagegate.settings import ProviderSettings, Settings
+from imagegate.webhooks.secrets import Seals
 
 log = structlog.get_logger()
 
@@ -189,3 +192,8 @@ def keys_of(provider: str, stored: Sequence[StoredKey]) -> Iterator[ProviderKey]
     for key in stored:
         if key.provider == provider and key.secret is not None:
             yield ProviderKey(key.public_id, key.secret, key.hint)
+
+
+def seals_of(keyring: Keyring) -> Seals:
+    """How secrets of webhooks are sealed and opened again."""
+    return Seals(partial(seal, keyring.sealing), partial(unseal, keyring.sealing))

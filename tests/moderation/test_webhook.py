@@ -7,7 +7,8 @@ from pydantic import SecretStr
 
 from imagegate.errors import OperatorError
 from imagegate.moderation.verdicts import ModeratorFailed
-from imagegate.moderation.webhook import read_answer, read_secret, signed_headers
+from imagegate.moderation.webhook import read_answer, read_secret
+from imagegate.signing import signed_headers
 
 EXAMPLE = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -16,7 +17,7 @@ def test_a_signature_is_that_of_standard_webhooks() -> None:
     """The example of its specification."""
     key = read_secret(SecretStr(EXAMPLE))
 
-    headers = signed_headers(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    headers = signed_headers((key,), "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
 
     assert headers == {
         "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",

@@ -84,7 +84,8 @@ async def rotate_key(
     labels = Labels(old.team, old.app, old.environment)
     new_id, plain = await create_key(tx, pepper, old.account_id, old.env, labels, expires_at)
     ends = func.least(api_keys.c.expires_at, text("now() + make_interval(secs => :overlap_s)"))
-    kept = {"rotated_from": old_id, "moderation": old.moderation, "routing": old.routing}
+    same = {"moderation": old.moderation, "routing": old.routing, "keepalive": old.keepalive}
+    kept = {"rotated_from": old_id, **same}
     await tx.execute(update(api_keys).where(api_keys.c.id == new_id).values(kept))
     ending = update(api_keys).where(api_keys.c.id == old_id).values(expires_at=ends)
     await tx.execute(ending, {"overlap_s": overlap_s})
@@ -95,6 +96,11 @@ async def rotate_key(
 async def set_policy(tx: AsyncConnection, key_id: UUID, kind: KeyPolicy, policy: str | None) -> None:
     """policy: a word of that kind; None: the next level's counts. In force once the key is read again: in a second."""
     await tx.execute(update(api_keys).where(api_keys.c.id == key_id).values({kind: policy}))
+
+
+async def set_keepalive(tx: AsyncConnection, key_id: UUID, on: bool) -> None:
+    """Whether its slow answers begin with white space. In force once the key is read again: within a second."""
+    await tx.execute(update(api_keys).where(api_keys.c.id == key_id).values(keepalive=on))
 
 
 async def copy_limits(tx: AsyncConnection, old: Row[Any], new_id: UUID) -> None:

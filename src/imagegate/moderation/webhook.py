@@ -1,12 +1,9 @@
 """A moderator of your own: an HTTP service that is asked with a signed request and says whether to flag.
 
-Signed as Standard Webhooks says (https://www.standardwebhooks.com, read 2026-11-21): `webhook-signature` is `v1,` and
-the base64 of HMAC-SHA-256 over `{webhook-id}.{webhook-timestamp}.{body}`.
+Signed as Standard Webhooks says; see `imagegate.signing`.
 """
 
-import binascii
 import hashlib
-import hmac
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +12,16 @@ import pybase64
 from pydantic import SecretStr
 from pydantic_core import to_json
 
+from imagegate import signing
 from imagegate.errors import OperatorError
 from imagegate.moderation.calling import INLINE_BYTES, ask
 from imagegate.moderation.verdicts import LONGEST_REASON, Finding, ModeratorFailed, Subject, tidy
 from imagegate.outbound import Outbound
 from imagegate.pool import WorkPool
+from imagegate.signing import LONGEST_BYTES, SHORTEST_BYTES, signed_headers
 
 NAME = "webhook"
 SECRET = "IMAGEGATE_MODERATION_WEBHOOK_SECRET"  # noqa: S105 a setting's name
-SHORTEST_BYTES, LONGEST_BYTES = 24, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class WebhookModerator:
     async def judge(self, subject: Subject, timeout_s: float) -> Finding:
         large = sum(len(picture.data) for picture in subject.pictures) > INLINE_BYTES
         body = await self.pool.run(write_body, subject) if large else write_body(subject)
-        headers = signed_headers(self.secret, subject.id, int(time.time()), body)
+        headers = signed_headers((self.secret,), subject.id, int(time.time()), body)
         answer = await ask(self.outbound, self.url, body, headers, name=self.name, timeout_s=timeout_s)
         return read_answer(answer, self.name)
 
@@ -67,16 +65,6 @@ def write_body(subject: Subject) -> bytes:
     )
 
 
-def signed_headers(secret: bytes, message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
-    signed = b"%b.%d.%b" % (message_id.encode(), timestamp_s, body)
-    signature = pybase64.b64encode(hmac.digest(secret, signed, "sha256")).decode("ascii")
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": str(timestamp_s),
-        "webhook-signature": f"v1,{signature}",
-    }
-
-
 def read_answer(body: Any, name: str = NAME) -> Finding:
     """Raises ModeratorFailed when it does not say whether it is flagged."""
     if not isinstance(body, dict) or not isinstance(body.get("flagged"), bool):
@@ -94,14 +82,10 @@ def read_answer(body: Any, name: str = NAME) -> Finding:
 
 def read_secret(secret: SecretStr | None) -> bytes:
     """`whsec_` and base64 of 24 to 64 bytes, as Standard Webhooks writes it. Raises OperatorError."""
-    text = secret.get_secret_value().strip() if secret else ""
     try:
-        key = binascii.a2b_base64(text.removeprefix("whsec_"), strict_mode=True)
+        return signing.read_secret(secret.get_secret_value() if secret else "")
     except ValueError:
-        key = b""
-    if not SHORTEST_BYTES <= len(key) <= LONGEST_BYTES:
         raise OperatorError(
             f"{SECRET} must be whsec_ and the base64 of {SHORTEST_BYTES} to {LONGEST_BYTES} random bytes, since "
             'IMAGEGATE_MODERATION_WEBHOOK_URL is set. Make one: echo "whsec_$(openssl rand -base64 32)"'
-        )
-    return key
+        ) from None

@@ -8,6 +8,7 @@ checked against certifi's list, or against what SSL_CERT_FILE or SSL_CERT_DIR na
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,24 +16,50 @@ import aiohttp
 import httpx
 from pydantic_core import to_json
 
-from imagegate.outbound.client import MAX_ANSWER_BYTES, Answer, Api, build_post, post_json
+from imagegate.outbound.client import JSON, MAX_ANSWER_BYTES, Answer, build_post, post_json
 from imagegate.outbound.direct import DirectApi
+from imagegate.outbound.events import MAX_EVENT_BYTES, BothApi, Event, Take, post_events
 from imagegate.outbound.fetching import Room, fetch
 from imagegate.outbound.forms import FormFile, build_form
+from imagegate.outbound.hooks import HookAnswer, post_hook
 from imagegate.outbound.inputs import fetch_input
 from imagegate.outbound.sessions import open_pools
 from imagegate.outbound.standin import StandInApi
 
-__all__ = ["MAX_ANSWER_BYTES", "Answer", "FormFile", "Outbound", "Room", "is_at_home", "open_outbound"]
+__all__ = [
+    "JSON",
+    "MAX_ANSWER_BYTES",
+    "MAX_EVENT_BYTES",
+    "Answer",
+    "Event",
+    "FormFile",
+    "HookAnswer",
+    "Outbound",
+    "Room",
+    "build_form",
+    "is_at_home",
+    "open_outbound",
+]
+
+HOOK_NAMES = INPUT_NAMES = 32
+"""Threads in which names of webhooks, and of pictures handed in, are looked up: slow ones hold up no provider's."""
 
 
 class Outbound:
     """What adapters and delivery hold. Both calls raise an AttemptFailed that names the provider."""
 
     def __init__(
-        self, api: Api, links: aiohttp.ClientSession, *, allow_private_hosts: frozenset[str]
+        self,
+        api: BothApi,
+        links: aiohttp.ClientSession,
+        hook_names: Executor,
+        input_names: Executor,
+        *,
+        allow_private_hosts: frozenset[str],
     ) -> None:
         self._api = api
+        self._hook_names = hook_names
+        self._input_names = input_names
         self._links = links
         self._allowed = frozenset(host.lower() for host in allow_private_hosts)
 
@@ -71,6 +98,28 @@ class Outbound:
         post = build_post(url, body, headers, provider=provider, content_type=content_type)
         return await post_json(self._api, post, provider=provider, timeout_s=timeout_s, max_bytes=max_bytes)
 
+    async def post_events(
+        self,
+        url: str,
+        *,
+        body: bytes,
+        content_type: str,
+        headers: Mapping[str, str],
+        provider: str,
+        timeout_s: float,
+        max_bytes: int,
+        take: Take,
+    ) -> Answer:
+        """POST a creating request once that may be answered as events, each of which goes to `take` as it comes.
+
+        An answer of events has an empty body; any other is read as `post_json` does, and is what is returned.
+        An event has at most MAX_EVENT_BYTES. Raises as `post_json` does, and what `take` raises.
+        """
+        post = build_post(url, body, headers, provider=provider, content_type=content_type)
+        return await post_events(
+            self._api, post, take, provider=provider, timeout_s=timeout_s, max_bytes=max_bytes
+        )
+
     async def get(
         self,
         url: str,
@@ -104,7 +153,24 @@ class Outbound:
         Takes as long as the caller waits. Raises InvalidRequest `image_url_not_allowed`, with one text for every
         forbidden place, `image_too_large`, or `invalid_image` when nothing can be had.
         """
-        return await fetch_input(self._links, url, self._allowed, room, param)
+        return await fetch_input(self._links, self._input_names, url, self._allowed, room, param)
+
+    async def post_hook(
+        self, url: str, *, body: bytes, headers: Mapping[str, str], timeout_s: float, allow_private: bool
+    ) -> HookAnswer:
+        """POST an event to an address that a caller named, once. Raises nothing for what a receiver does.
+
+        allow_private: IMAGEGATE_WEBHOOK_ALLOW_PRIVATE; else by https, to public addresses only.
+        """
+        return await post_hook(
+            self._links,
+            self._hook_names,
+            url,
+            body,
+            headers,
+            timeout_s=timeout_s,
+            allow_private=allow_private,
+        )
 
 
 def is_at_home(url: str, base_url: str, trusted_hosts: frozenset[str]) -> bool:
@@ -135,4 +201,11 @@ async def open_outbound(
     """
     async with open_pools(connections=connections, connect_s=connect_s) as (connector, links):
         direct = DirectApi(connector, connect_s=connect_s)
-        yield Outbound(StandInApi(api) if api else direct, links, allow_private_hosts=allow_private_hosts)
+        hook_names = ThreadPoolExecutor(HOOK_NAMES, "hook-names")
+        input_names = ThreadPoolExecutor(INPUT_NAMES, "input-names")
+        sending = StandInApi(api) if api else direct
+        try:
+            yield Outbound(sending, links, hook_names, input_names, allow_private_hosts=allow_private_hosts)
+        finally:
+            hook_names.shutdown(wait=False, cancel_futures=True)
+            input_names.shutdown(wait=False, cancel_futures=True)

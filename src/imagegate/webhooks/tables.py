@@ -56,6 +56,13 @@ webhook_outbox = Table(
     Column("state", Text, nullable=False, server_default=text("'pending'")),
     Column("tries", Integer, nullable=False, server_default=text("0")),
     Column("next_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column(
+        "gives_up_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=text("(now() + '24:00:00'::interval)"),
+        comment="when the last try is made",
+    ),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("ended_at", DateTime(timezone=True)),
     Column("last_status", Integer, comment="what the receiver answered last"),

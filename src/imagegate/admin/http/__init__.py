@@ -39,6 +39,7 @@ from imagegate.admin.http import (
     providers,
     usage,
     wallets,
+    webhooks,
 )
 from imagegate.admin.http.described import SECURITY_SCHEME
 from imagegate.admin.http.problems import FACE, PREFIX
@@ -53,6 +54,7 @@ NOUNS = (
     providers,
     prices,
     generations,
+    webhooks,
     usage,
     operators,
     audit,
