@@ -34,6 +34,11 @@ WRITES = {
     "/accounts/nobody/limits/live/clear": ("keys:write", {}),
     "/allowances": ("wallets:write", {"account": "nobody", "env": "live", "period": "day", "tokens": 5}),
     "/allowances/alw_0/end": ("wallets:write", {}),
+    "/webhooks/secret": ("keys:write", {"account": "nobody"}),
+    "/webhooks/secret/rotate": ("keys:write", {"account": "nobody"}),
+    "/webhooks/endpoints": ("keys:write", {"account": "nobody", "env": "live", "url": None}),
+    "/webhooks/msg_0/redeliver": ("keys:write", {}),
+    "/webhooks/redeliver": ("keys:write", {"generation": "gen_0"}),
     "/models/acme/none/disable": ("models:write", {}),
     "/models/acme/none/enable": ("models:write", {}),
     "/models/acme/none/redirect": ("models:write", {"target": "sandbox"}),
@@ -47,7 +52,11 @@ WRITES = {
     "/prices/import": ("prices:write", {"content": ""}),
     "/prices/acme/none/end": ("prices:write", {}),
 }
-QUESTIONS = ("/admin/v1/prices/preview", "/admin/v1/providers/{provider}/test")
+QUESTIONS = (
+    "/admin/v1/prices/preview",
+    "/admin/v1/providers/{provider}/test",
+    "/admin/v1/webhooks/test",
+)
 READS = (
     "/accounts",
     "/accounts/nobody",
@@ -66,6 +75,8 @@ READS = (
     "/prices/acme/none",
     "/providers",
     "/providers/nobody",
+    "/webhooks?account=nobody",
+    "/webhooks/endpoints?account=nobody",
 )
 
 

@@ -1,6 +1,6 @@
-"""What an operator does to accounts: open one, find it, list them, close one."""
+"""What an operator does to accounts: open one, find it, list them, set its policies, close one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imagegate.admin.moments import timestamp
+from imagegate.errors import InvalidRequest
 from imagegate.identity import accounts, keys
 from imagegate.identity.accounts import Account
 from imagegate.identity.audit import Actor, record
@@ -19,6 +20,10 @@ from imagegate.settings import Settings
 SIGNUP = Funding(kind="grant", debit="promo", source="signup")
 ALL = 100_000
 """Accounts that `list_accounts` shows at most."""
+
+
+SHORTEST_H, LONGEST_H = 24, 876_000
+"""A request can be repeated for a day, and must find its images then. The longest is a hundred years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ def account_json(account: Account) -> dict[str, Any]:
         "created_at": timestamp(account.created_at),
         "closed_at": timestamp(account.closed_at),
         "moderation": account.moderation,
+        "keep_images_h": account.keep_images_h,
+        "keep_prompts_h": account.keep_prompts_h,
     }
 
 
@@ -78,6 +85,27 @@ async def set_moderation(tx: AsyncConnection, who: str, policy: Policy | None, a
     await record(
         tx, actor, "accounts.set_moderation", account.public_id, account_id=account.id, detail=detail
     )
+    return account
+
+
+async def set_retention(
+    tx: AsyncConnection, who: str, changes: Mapping[str, int | None], actor: Actor
+) -> Account:
+    """How long its images and prompts are kept. who: `acc_…` or a name. Raises NotFound, InvalidRequest.
+
+    changes: keep_images_h, keep_prompts_h or both, in hours; None: as the gateway's settings say. The other one stays.
+    """
+    if not changes:
+        raise InvalidRequest("Say how long images are kept, or prompts, or both.", param="keep_images_h")
+    for name, hours in changes.items():
+        if hours is not None and not SHORTEST_H <= hours <= LONGEST_H:
+            text = f"Images and prompts are kept for {SHORTEST_H} to {LONGEST_H} hours."
+            raise InvalidRequest(text, param=name)
+    before = await accounts.read_account(tx, who)
+    account = await accounts.set_retention(tx, before.id, changes)
+    was = {name: getattr(before, name) for name in changes}
+    detail: dict[str, Any] = {"name": account.name, "before": was, **changes}
+    await record(tx, actor, "accounts.set_retention", account.public_id, account_id=account.id, detail=detail)
     return account
 
 

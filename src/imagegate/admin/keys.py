@@ -39,6 +39,7 @@ class Key:
     plain: str | None = None
     moderation: str | None = None
     routing: str | None = None
+    keepalive: bool = False
 
     def status(self, now: datetime) -> str:
         if self.revoked_at is not None:
@@ -63,6 +64,7 @@ class Key:
             "rotated_from": public_id("key", self.rotated_from) if self.rotated_from else None,
             "moderation": self.moderation,
             "routing": self.routing,
+            "keepalive": self.keepalive,
         }
 
 
@@ -74,12 +76,19 @@ async def create_key(
     labels: Labels,
     expires_at: datetime | None,
     actor: Actor,
+    *,
+    keepalive: bool = False,
 ) -> Key:
-    """A new key, in plain text for the only time. account: `acc_…` or a name. Raises NotFound, Conflict (closed)."""
+    """A new key, in plain text for the only time. account: `acc_…` or a name. Raises NotFound, Conflict (closed).
+
+    keepalive: its slow answers begin with white space.
+    """
     account_id = (await accounts.read_account(tx, account)).id
     await holds.touch_wallets(tx, account_id, env)
     await accounts.require_open(tx, account_id)
     key_id, plain = await keys.create_key(tx, pepper, account_id, env, labels, expires_at)
+    if keepalive:
+        await rotation.set_keepalive(tx, key_id, on=True)
     key = key_from(await rotation.get_key(tx, key_id), plain)
     await record(
         tx, actor, "keys.create", public_id("key", key_id), account_id=account_id, detail=described(key)
@@ -141,6 +150,19 @@ async def set_policy(
     return key
 
 
+async def set_keepalive(tx: AsyncConnection, text: str, on: bool, actor: Actor) -> Key:
+    """Whether the key's slow answers begin with white space. text: `key_…` or the UUID itself. Raises NotFound."""
+    key_id = get_key_id(text)
+    account_id, _ = await keys.get_owner(tx, key_id)
+    before = await rotation.get_key(tx, key_id)
+    await rotation.set_keepalive(tx, key_id, on)
+    key = key_from(await rotation.get_key(tx, key_id))
+    detail = described(key) | {"keepalive": on, "before": before.keepalive}
+    named = public_id("key", key_id)
+    await record(tx, actor, "keys.set_keepalive", named, account_id=account_id, detail=detail)
+    return key
+
+
 async def touch_wallet_of(tx: AsyncConnection, text: str) -> tuple[UUID, UUID]:
     """The key's id and its account's; the wallet is locked and at a new revision. Raises NotFound."""
     key_id = get_key_id(text)
@@ -182,7 +204,8 @@ def described(key: Key) -> dict[str, Any]:
     """What the audit log keeps of a key: never the key itself."""
     kept = ("account", "env", "hint", "team", "app", "environment", "expires_at")
     shown = key.to_json()
-    return {name: shown[name] for name in kept if shown[name] is not None}
+    said = {"keepalive": True} if key.keepalive else {}
+    return {name: shown[name] for name in kept if shown[name] is not None} | said
 
 
 def key_from(row: Row[Any], plain: str | None = None) -> Key:
@@ -199,4 +222,5 @@ def key_from(row: Row[Any], plain: str | None = None) -> Key:
         plain,
         row.moderation,
         row.routing,
+        row.keepalive,
     )

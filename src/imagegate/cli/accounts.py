@@ -5,11 +5,19 @@ from typing import Annotated
 import typer
 
 from imagegate.cli.desk import Desk, run
-from imagegate.cli.options import Json, PolicyOrDefault, Reason, ReasonOrNone, actor
+from imagegate.cli.options import (
+    HoursOrDefault,
+    Json,
+    PolicyOrDefault,
+    Reason,
+    ReasonOrNone,
+    actor,
+    read_hours,
+)
 
 app = typer.Typer(
     name="accounts",
-    help="Accounts: make one, list them, close one, set its moderation.",
+    help="Accounts: make one, list them, close one, set its policies.",
     no_args_is_help=True,
 )
 
@@ -47,9 +55,18 @@ def list_(json: Json = False) -> None:
             found = await accounts.list_accounts(connection)
         listed = [accounts.account_json(account) for account in found]
         rows = [
-            (a["name"], a["id"], a["created_at"], a["closed_at"] or "", a["moderation"] or "") for a in listed
+            (
+                a["name"],
+                a["id"],
+                a["created_at"],
+                a["closed_at"] or "",
+                a["moderation"] or "",
+                a["keep_images_h"] or "",
+                a["keep_prompts_h"] or "",
+            )
+            for a in listed
         ]
-        columns = ("name", "id", "created", "closed", "moderation")
+        columns = ("name", "id", "created", "closed", "moderation", "images h", "prompts h")
         empty = "There is no account yet. Make one: imagegate accounts create NAME"
         desk.answer_table({"accounts": listed}, columns, rows, empty)
 
@@ -93,5 +110,32 @@ def set_moderation(
             usual = registry.settings.moderation_policy
         told = wanted or f"the gateway's, {usual}"
         desk.answer(accounts.account_json(changed), f"Moderation of account {changed.name!r}: {told}.")
+
+    run(work, json=json)
+
+
+@app.command("set-retention")
+def set_retention(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The account's name, or its acc_… id.")],
+    reason: Reason,
+    images_h: HoursOrDefault = None,
+    prompts_h: HoursOrDefault = None,
+    json: Json = False,
+) -> None:
+    """Set how long an account's images and prompts are kept. Of its images those that are made from now on."""
+    from imagegate.admin import accounts
+    from imagegate.identity.audit import Actor
+
+    said = {"keep_images_h": images_h, "keep_prompts_h": prompts_h}
+    changes = {name: read_hours(text) for name, text in said.items() if text is not None}
+
+    async def work(desk: Desk) -> None:
+        async with desk.registry() as registry, registry.engine.begin() as tx:
+            changed = await accounts.set_retention(tx, name, changes, Actor(actor(), reason))
+            usual = registry.settings
+        images = changed.keep_images_h or f"{usual.keep_images_h} (the gateway's)"
+        prompts = changed.keep_prompts_h or f"{usual.keep_prompts_h} (the gateway's)"
+        told = f"Of account {changed.name!r} images are kept for {images} hours and prompts for {prompts}."
+        desk.answer(accounts.account_json(changed), told)
 
     run(work, json=json)

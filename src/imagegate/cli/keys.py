@@ -1,7 +1,7 @@
 """`imagegate keys`: what callers show."""
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,6 +29,8 @@ app = typer.Typer(
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
+KEEPALIVE = "Slow answers begin with status 200 and white space, for proxies that cut what is silent."
+
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="key_… as `keys list` shows it.")]
 
 
@@ -46,6 +48,7 @@ def create(
     app_: Annotated[str | None, typer.Option("--app", help="Label: what.")] = None,
     environment: Annotated[str | None, typer.Option(help="Label: where.")] = None,
     expires: Expires = None,
+    keepalive: Annotated[bool, typer.Option("--keepalive", help=KEEPALIVE)] = False,
     reason: ReasonOrNone = "by command line",
     json: Json = False,
 ) -> None:
@@ -58,7 +61,8 @@ def create(
         labels, by = Labels(team, app_, environment), Actor(actor(), reason)
         until = read_expiry(expires) if expires else None
         async with desk.registry() as registry, registry.engine.begin() as tx:
-            key = await keys.create_key(tx, registry.keyring.key_pepper, account, env, labels, until, by)
+            pepper = registry.keyring.key_pepper
+            key = await keys.create_key(tx, pepper, account, env, labels, until, by, keepalive=keepalive)
         made = key.to_json()
         ends = f", good until {made['expires_at']}" if until else ""
         desk.answer(
@@ -87,10 +91,22 @@ def list_(account: AnyAccountName = None, json: Json = False) -> None:
                 key["expires_at"] or "",
                 key["moderation"] or "",
                 key["routing"] or "",
+                "on" if key["keepalive"] else "",
             )
             for key in listed
         ]
-        columns = ("id", "account", "env", "key", "status", "labels", "expires", "moderation", "routing")
+        columns = (
+            "id",
+            "account",
+            "env",
+            "key",
+            "status",
+            "labels",
+            "expires",
+            "moderation",
+            "routing",
+            "keep-alive",
+        )
         empty = "There is no key yet. Make one: imagegate keys create --account NAME --env test"
         desk.answer_table({"keys": listed}, columns, rows, empty)
 
@@ -156,6 +172,26 @@ def set_moderation(key_id: KeyId, policy: PolicyOrDefault, reason: Reason, json:
 def set_routing(key_id: KeyId, policy: RoutingOrDefault, reason: Reason, json: Json = False) -> None:
     """Set the routing policy of a key's requests that name none. In force within two seconds."""
     set_policy(key_id, "routing", policy, "the gateway decides", reason, json=json)
+
+
+@app.command("set-keepalive")
+def set_keepalive(
+    key_id: KeyId,
+    switch: Annotated[Literal["on", "off"], typer.Argument(metavar="on|off", help=KEEPALIVE)],
+    reason: Reason,
+    json: Json = False,
+) -> None:
+    """Set whether a key's slow answers begin before they are known. In force within two seconds."""
+    from imagegate.admin import keys
+    from imagegate.identity.audit import Actor
+
+    async def work(desk: Desk) -> None:
+        async with desk.registry() as registry, registry.engine.begin() as tx:
+            key = await keys.set_keepalive(tx, key_id, switch == "on", Actor(actor(), reason))
+        changed = key.to_json()
+        desk.answer(changed, f"Keep-alive of {changed['id']}: {switch}.")
+
+    run(work, json=json)
 
 
 def set_policy(

@@ -33,6 +33,12 @@ def an_expiry(text: str | None) -> str | None:
     return text
 
 
+def some_hours(text: str | None) -> str | None:
+    if text is not None and re.fullmatch(r"default|\d{1,6}", text) is None:
+        raise typer.BadParameter(f"{text!r} is neither a number of hours nor default.")
+    return text
+
+
 Json = Annotated[bool, typer.Option("--json", callback=as_json, help="Answer in JSON on stdout.")]
 AccountName = Annotated[str, typer.Option("--account", metavar="NAME", help="Name of the account.")]
 AnyAccountName = Annotated[
@@ -66,6 +72,18 @@ RoutingOrDefault = Annotated[
         metavar="POLICY", help="catalogue, cheapest, fastest, best or balanced; default: the gateway's."
     ),
 ]
+
+HoursOrDefault = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N", callback=some_hours, help="Hours, at least 24; default: the gateway's setting."
+    ),
+]
+
+
+def read_hours(text: str) -> int | None:
+    """What `some_hours` has let through; None for `default`."""
+    return None if text == "default" else int(text)
 
 
 def read_size(text: str | None) -> "Size | None":

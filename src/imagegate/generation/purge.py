@@ -6,6 +6,7 @@ removes them.
 """
 
 from datetime import datetime
+from uuid import UUID
 
 from imagegate.domain import Generation
 from imagegate.errors import Conflict
@@ -21,11 +22,16 @@ async def remove_objects(store: ImageStore, purged: Purged) -> int:
 
     A later epoch's are left: it may run again under its idempotency key. Raises StorageUnavailable: purge once more.
     """
+    return await clear(store, purged.account_id, purged.env, purged.generation_id, purged.epoch)
+
+
+async def clear(store: ImageStore, account_id: UUID, env: str, generation_id: UUID, epoch: int) -> int:
+    """Delete what a generation's epochs up to `epoch` left in the store: images, those in quarantine, and inputs."""
     removed = 0
-    place = f"{purged.account_id.hex}/{purged.env}/{purged.generation_id.hex}/"
+    place = f"{account_id.hex}/{env}/{generation_id.hex}/"
     places = (place, quarantined(place), handed_in(place))
     for name in [name for prefix in places for name in await store.list(prefix)]:
-        if int(name.split("/")[-2]) <= purged.epoch:
+        if int(name.split("/")[-2]) <= epoch:
             await store.delete(name)
             removed += 1
     return removed

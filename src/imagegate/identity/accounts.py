@@ -1,5 +1,6 @@
 """Accounts as an operator sees them: one by its id or its name, closed, and page by page."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,13 +16,18 @@ from imagegate.ids import parse_public_id, public_id
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """closed_at: from then on its keys spend nothing. moderation: the policy of its keys that have none."""
+    """closed_at: from then on its keys spend nothing. moderation: the policy of its keys that have none.
+
+    keep_images_h, keep_prompts_h: how long they are kept, in hours; None: as the gateway's settings say.
+    """
 
     id: UUID
     name: str
     created_at: datetime
     closed_at: datetime | None = None
     moderation: str | None = None
+    keep_images_h: int | None = None
+    keep_prompts_h: int | None = None
 
     @property
     def public_id(self) -> str:
@@ -61,6 +67,15 @@ async def set_moderation(tx: AsyncConnection, account_id: UUID, policy: str | No
     return account_from((await tx.execute(statement)).one())
 
 
+async def set_retention(tx: AsyncConnection, account_id: UUID, changes: Mapping[str, int | None]) -> Account:
+    """changes: keep_images_h, keep_prompts_h or both, at least 24; None: as the gateway's settings say.
+
+    Images that are there keep the time they were made with; for prompts the new one counts at once.
+    """
+    statement = update(accounts).where(accounts.c.id == account_id).values(changes).returning(accounts)
+    return account_from((await tx.execute(statement)).one())
+
+
 async def require_open(tx: AsyncConnection, account_id: UUID) -> Account:
     """The account as it stands. With its wallets locked before, it stays so until `tx` ends. Raises Conflict."""
     account = account_from((await tx.execute(select(accounts).where(accounts.c.id == account_id))).one())
@@ -70,4 +85,5 @@ async def require_open(tx: AsyncConnection, account_id: UUID) -> Account:
 
 
 def account_from(row: Row[Any]) -> Account:
-    return Account(row.id, row.name, row.created_at, row.closed_at, row.moderation)
+    kept = (row.keep_images_h, row.keep_prompts_h)
+    return Account(row.id, row.name, row.created_at, row.closed_at, row.moderation, *kept)

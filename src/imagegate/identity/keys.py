@@ -34,7 +34,7 @@ CACHE_KEYS = 10_000
 FIND = text(
     """
     SELECT k.account_id, k.env, k.id, k.team, k.app, k.environment,
-        k.routing, coalesce(k.moderation, a.moderation),
+        k.routing, coalesce(k.moderation, a.moderation), k.keepalive, a.keep_images_h,
         of_account.requests_per_min, of_account.images_per_min, of_account.concurrent,
         of_key.requests_per_min, of_key.images_per_min, of_key.concurrent
     FROM api_keys k JOIN accounts a ON a.id = k.account_id
@@ -116,10 +116,24 @@ class KeyCache:
 
 def principal_from(row: Sequence[Any]) -> Principal:
     """A row of FIND."""
-    account_id, env, key_id, team, app, environment, routing, moderation, *rates = row
+    account_id, env, key_id, team, app, environment, routing, moderation, keepalive, keep_images_h, *rates = (
+        row
+    )
     both = (RateLimits("account", *rates[:3]), RateLimits("key", *rates[3:]))
     limits = tuple(limits for limits in both if limits != RateLimits(limits.scope))
-    return Principal(account_id, env, key_id, team, app, environment, routing, moderation, limits)
+    return Principal(
+        account_id,
+        env,
+        key_id,
+        team,
+        app,
+        environment,
+        routing,
+        moderation,
+        limits,
+        keep_images_h=keep_images_h,
+        keepalive=keepalive,
+    )
 
 
 async def create_account(tx: AsyncConnection, name: str) -> UUID:

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from imagegate.admin import accounts
-from imagegate.admin.accounts import account_json
+from imagegate.admin.accounts import LONGEST_H, SHORTEST_H, account_json
 from imagegate.admin.http.door import Change, JsonObject, Reading, Writing, reads, writes
 from imagegate.admin.http.fields import ModerationPolicy
 from imagegate.admin.http.pages import Page, Query, after_id, listed
@@ -22,6 +22,16 @@ class AccountModeration(Change):
     """null: the gateway's policy."""
 
     moderation: ModerationPolicy
+
+
+Hours = Annotated[int | None, Field(ge=SHORTEST_H, le=LONGEST_H, description="Hours.")]
+
+
+class AccountRetention(Change):
+    """null: as the gateway's settings say. What is absent stays."""
+
+    keep_images_h: Hours = None
+    keep_prompts_h: Hours = None
 
 
 @reads(router, "/accounts", Page, "List accounts")
@@ -60,3 +70,14 @@ async def set_moderation(writing: Writing, body: AccountModeration) -> JsonObjec
         writing.tx, writing.path["account"], body.moderation, writing.actor
     )
     return account_json(changed)
+
+
+@writes(
+    router, "/accounts/{account}/retention", "keys:write", AccountRetention, "Set how long things are kept"
+)
+async def set_retention(writing: Writing, body: AccountRetention) -> JsonObject:
+    """Of its images those made from now on, within two seconds; prompts all at once. null: as the settings say."""
+    changes = body.model_dump(include={"keep_images_h", "keep_prompts_h"}, exclude_unset=True)
+    return account_json(
+        await accounts.set_retention(writing.tx, writing.path["account"], changes, writing.actor)
+    )

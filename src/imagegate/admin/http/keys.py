@@ -16,6 +16,9 @@ from imagegate.identity.rotation import KeyFilter, KeyPolicy, KeyStatus
 router = APIRouter()
 
 
+KEEPALIVE = "true: an answer that takes longer begins with status 200 and white space, and goes on with it."
+
+
 class KeysPage(Page):
     account: Annotated[str | None, Field(description="Only of this account: `acc_…` or a name.")] = None
     env: Env | None = None
@@ -29,6 +32,7 @@ class NewKey(Change):
     app: Label = None
     environment: Label = None
     expires_at: Expiry | None = None
+    keepalive: Annotated[bool, Field(description=KEEPALIVE)] = False
 
 
 class Rotation(Change):
@@ -50,6 +54,12 @@ class KeyRouting(Change):
     routing: Routing
 
 
+class KeyKeepalive(Change):
+    """For callers behind proxies that cut what is silent."""
+
+    keepalive: Annotated[bool, Field(description=KEEPALIVE)]
+
+
 @reads(router, "/keys", KeysPage, "List keys")
 async def list_keys(reading: Reading, page: KeysPage) -> JsonObject:
     """Keys, newest first; of each only its last four characters are known."""
@@ -67,7 +77,14 @@ async def create_key(writing: Writing, body: NewKey) -> JsonObject:
     labels = Labels(body.team, body.app, body.environment)
     pepper = writing.services.keyring.key_pepper
     made = await keys.create_key(
-        writing.tx, pepper, body.account, body.env, labels, body.expires_at, writing.actor
+        writing.tx,
+        pepper,
+        body.account,
+        body.env,
+        labels,
+        body.expires_at,
+        writing.actor,
+        keepalive=body.keepalive,
     )
     return made.to_json()
 
@@ -102,6 +119,13 @@ async def set_moderation(writing: Writing, body: KeyModeration) -> JsonObject:
 async def set_routing(writing: Writing, body: KeyRouting) -> JsonObject:
     """The policy of its requests that name none; null: the gateway's. In force within two seconds."""
     return await set_policy(writing, "routing", body.routing)
+
+
+@writes(router, "/keys/{key}/keepalive", "keys:write", KeyKeepalive, "Set a key's keep-alive")
+async def set_keepalive(writing: Writing, body: KeyKeepalive) -> JsonObject:
+    """Whether its slow answers begin with white space. In force within two seconds."""
+    key = await keys.set_keepalive(writing.tx, writing.path["key"], body.keepalive, writing.actor)
+    return key.to_json()
 
 
 async def set_policy(writing: Writing, kind: KeyPolicy, policy: str | None) -> JsonObject:
