@@ -139,6 +139,25 @@ async def test_a_hold_that_no_wallet_knows_is_an_imbalance_and_has_an_age(
     assert 3600 <= seen.oldest_open_hold_s < 3700
 
 
+async def test_a_job_that_waits_has_an_age_and_is_no_old_hold(
+    account: Account, engine: AsyncEngine, client: AsyncClient
+) -> None:
+    body = {"prompt": "a fox", "model": "sandbox", "size": "256x256", "async": True}
+    queued = (await client.post("/v1/images/generations", json=body)).json()["id"]
+    async with engine.begin() as tx:
+        before = await read_gauges(tx)
+        await tx.execute(
+            text("UPDATE generations SET created_at = now() - interval '1 hour' WHERE account_id = :id"),
+            {"id": account.id},
+        )
+        after = await read_gauges(tx)
+    await client.post(f"/v1/images/generations/{queued}/cancel")
+
+    assert before.jobs_waiting >= 1
+    assert after.oldest_job_s >= 3600
+    assert after.oldest_open_hold_s < 3600
+
+
 async def test_without_a_database_the_rest_is_still_told(
     services: Services, serve: Callable[[Services], Awaitable[str]]
 ) -> None:
@@ -184,7 +203,7 @@ def test_fallbacks_are_told_by_gateways_that_share_their_limits(fell_back: int |
 
 def test_every_gauge_of_the_ledger_is_read() -> None:
     """A field that is added to one record and forgotten in the other would never be seen."""
-    fields = {"imbalances", "open_holds", "oldest_open_hold_s"}
+    fields = {"imbalances", "open_holds", "oldest_open_hold_s", "jobs_waiting", "oldest_job_s"}
 
     assert set(Gauges.__dataclass_fields__) == fields
     assert {name.removeprefix("ledger_") for name in Reading.__dataclass_fields__} >= fields

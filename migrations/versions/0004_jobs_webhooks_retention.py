@@ -13,7 +13,8 @@ depends_on = None
 
 STATEMENTS = (
     """
-    ALTER TABLE generations ADD COLUMN job JSONB, ADD COLUMN claimed_at TIMESTAMP WITH TIME ZONE
+    ALTER TABLE generations ADD COLUMN job JSONB, ADD COLUMN due_at TIMESTAMP WITH TIME ZONE,
+        ADD COLUMN claimed_at TIMESTAMP WITH TIME ZONE
     """,
     """
     CREATE INDEX ix_generations_queued ON generations (account_id, env, id) WHERE state = 'queued'
@@ -34,7 +35,7 @@ STATEMENTS = (
         CONSTRAINT pk_retention_marks PRIMARY KEY (account_id, env, what),
         CONSTRAINT fk_retention_marks_account_id_wallets FOREIGN KEY (account_id, env)
             REFERENCES wallets (account_id, env),
-        CONSTRAINT ck_retention_marks_what CHECK (what IN ('images', 'prompts'))
+        CONSTRAINT ck_retention_marks_what CHECK (what IN ('images', 'ahead', 'prompts'))
     )
     """,
     """
@@ -73,6 +74,7 @@ STATEMENTS = (
         state TEXT DEFAULT 'pending' NOT NULL,
         tries INTEGER DEFAULT 0 NOT NULL,
         next_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+        gives_up_at TIMESTAMP WITH TIME ZONE DEFAULT (now() + '24:00:00'::interval) NOT NULL,
         created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
         ended_at TIMESTAMP WITH TIME ZONE,
         last_status INTEGER,

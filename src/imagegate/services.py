@@ -53,6 +53,8 @@ class Status:
 
     draining: bool = False
     running: set[UUID] = field(default_factory=set)
+    jobs_due: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a job has been accepted here, or one has ended."""
     watch: Watch = field(default_factory=Watch)
     prices_read_at: float = field(default_factory=monotonic)
     moderated: Counter[tuple[str, str]] = field(default_factory=Counter)

@@ -21,6 +21,8 @@ class Reading:
     ledger_imbalances: int | None = None
     open_holds: int | None = None
     oldest_open_hold_s: float | None = None
+    jobs_waiting: int | None = None
+    oldest_job_s: float | None = None
     proof_violations: int | None = None
     proof_at_s: float | None = None
     offerings: Sequence["OfferingReading"] = ()
@@ -67,6 +69,12 @@ GAUGES = (
         "imagegate_oldest_open_hold_seconds",
         "Age of the oldest hold that somebody works on, of all processes; 0 when there is none.",
         "oldest_open_hold_s",
+    ),
+    ("imagegate_jobs_waiting", "Async jobs that nobody works on yet.", "jobs_waiting"),
+    (
+        "imagegate_oldest_job_seconds",
+        "How long the oldest of them has waited; 0 when there is none.",
+        "oldest_job_s",
     ),
     (
         "imagegate_ledger_violations",

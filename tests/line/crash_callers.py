@@ -109,6 +109,26 @@ async def asks_again_without_a_key(asking: Asking) -> list[Told]:
         return [first, await post(http, asking)]
 
 
+async def asks_for_a_job(asking: Asking) -> list[Told]:
+    """An async job under one key: accepted once, looked at until it is over; its images are fetched twice."""
+    headers, id_ = {"idempotency-key": "one-job"}, ""
+    async with client(asking) as http, asyncio.timeout(PATIENCE_S):
+        while not id_:
+            with suppress(httpx.TransportError):
+                id_ = (
+                    (await http.post(f"{asking.url}{PATH}/async", json=asking.body, headers=headers))
+                    .json()
+                    .get("id", "")
+                )
+            await asyncio.sleep(0.1)
+        status = "queued"
+        while status in ("queued", "in_progress"):
+            with suppress(httpx.TransportError):
+                status = (await http.get(f"{asking.url}{PATH}/{id_}")).json().get("status", status)
+            await asyncio.sleep(0.1)
+        return [await fetch(http, asking, id_) for _ in range(2)]
+
+
 Caller = Callable[[Asking], Awaitable[list[Told]]]
 
 

@@ -22,7 +22,7 @@ from tests.conftest import Account, open_account
 from tests.db.programs import server_pid
 from tests.fake_provider import KEY, FakeProvider
 from tests.line import crash_adapter
-from tests.line.crash_callers import Asking, Caller, Front, Told
+from tests.line.crash_callers import Asking, Caller, Front, Told, asks_for_a_job
 from tests.line.crash_processes import Nursery, Process
 from tests.line.crash_proofs import HALF_ANSWER, IMAGES, Facts, Point, contradictions
 
@@ -46,9 +46,11 @@ class Place:
     cluster: Path | None = None
     accounts: list[Account] = field(default_factory=list)
 
-    async def start(self, failpoint: str | None = None) -> Process:
+    async def start(self, failpoint: str | None = None, *, jobs: bool = True) -> Process:
+        """jobs: whether it takes up async jobs, those that others have accepted among them."""
         armed = {"IMAGEGATE_FAILPOINT": f"{failpoint}:sigkill", "IMAGEGATE_ALLOW_FAILPOINTS": "1"}
-        environment = {**self.environment, **(armed if failpoint else {})}
+        places = {} if jobs else {"IMAGEGATE_JOB_CONCURRENCY": "0"}
+        environment = {**self.environment, **(armed if failpoint else {}), **places}
         return await self.nursery.start("serve", "--port", "0", "--json", environment=environment)
 
     async def strike(self) -> None:
@@ -114,10 +116,15 @@ class Case:
 
 
 async def crash(place: Place, which: Sequence[tuple[Point, Caller]]) -> list[str]:
-    """Every case at once: its gateway dies, a successor of all takes over. Returns what does not hold then."""
+    """Every case at once: its gateway dies, a successor of all takes over. Returns what does not hold then.
+
+    At most one of the cases is a job's: another gateway would take it up, and die instead.
+    """
     accounts = await place.take_accounts(len(which))
-    armed = [None if point is HALF_ANSWER else point.name for point, _ in which]
-    dying = await asyncio.gather(*(place.start(failpoint) for failpoint in armed))
+    armed = [
+        (None if point is HALF_ANSWER else point.name, caller is asks_for_a_job) for point, caller in which
+    ]
+    dying = await asyncio.gather(*(place.start(failpoint, jobs=jobs) for failpoint, jobs in armed))
     cases = [Case(*case, *whose) for case, *whose in zip(which, accounts, dying, strict=True)]
     async with AsyncExitStack() as stack:
         fronts = [await stack.enter_async_context(case.front()) for case in cases]

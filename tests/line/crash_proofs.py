@@ -190,4 +190,11 @@ EXPECTED: dict[callers.Caller, Expectation] = {
     callers.asks_with_a_key: of_one_with_a_key,
     callers.asks_with_the_stock_client: of_the_stock_client,
     callers.asks_again_without_a_key: of_one_without_a_key,
+    callers.asks_for_a_job: of_one_with_a_key,
 }
+
+
+def points_of(caller: callers.Caller) -> list[Point]:
+    """Where a gateway may die under this caller: a job has no answer with images."""
+    answers = ("before_answer", HALF_ANSWER.name) if caller is callers.asks_for_a_job else ()
+    return [point for point in POINTS if point.name not in answers]

@@ -32,17 +32,18 @@ from tests.line.crash_callers import (
     PATH,
     Caller,
     asks_again_without_a_key,
+    asks_for_a_job,
     asks_once,
     asks_with_a_key,
     asks_with_the_stock_client,
 )
 from tests.line.crash_matrix import Place, crash, environment_for
 from tests.line.crash_processes import Nursery
-from tests.line.crash_proofs import HALF_ANSWER, POINTS, TWICE, Point
+from tests.line.crash_proofs import HALF_ANSWER, POINTS, TWICE, Point, points_of
 
 __all__ = ["PATH", "free_port", "is_ready"]
 
-CALLERS = (asks_once, asks_with_a_key, asks_with_the_stock_client, asks_again_without_a_key)
+CALLERS = (asks_once, asks_with_a_key, asks_with_the_stock_client, asks_again_without_a_key, asks_for_a_job)
 BY_LABEL = {point.label: point for point in POINTS}
 SAMPLES = (
     ("after_put, polled", asks_with_a_key),
@@ -50,6 +51,7 @@ SAMPLES = (
     ("before_store", asks_with_the_stock_client),
     ("after_accepted, polled", asks_again_without_a_key),
     ("before_settle", asks_again_without_a_key),
+    ("before_store", asks_for_a_job),
 )
 """Of what only the long run does everywhere."""
 
@@ -142,12 +144,19 @@ async def test_accepted_work_outlives_two_gateways_and_is_never_sent_again(
 @pytest.mark.long
 @pytest.mark.parametrize("caller", CALLERS)
 async def test_every_caller_at_every_point(beside: Place, fake: FakeProvider, caller: Caller) -> None:
-    assert await crash(beside, [(point, caller) for point in POINTS]) == []
+    at_once = 1 if caller is asks_for_a_job else len(POINTS)
+    points = points_of(caller)
+
+    for start in range(0, len(points), at_once):
+        assert await crash(beside, [(point, caller) for point in points[start : start + at_once]]) == []
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("caller", CALLERS)
-@pytest.mark.parametrize("point", [*POINTS, *TWICE], ids=lambda point: point.label)
+@pytest.mark.parametrize(
+    ("caller", "point"),
+    [(caller, point) for caller in CALLERS for point in (*points_of(caller), *TWICE)],
+    ids=lambda value: value.label if isinstance(value, Point) else value.__name__,
+)
 async def test_every_caller_at_every_point_with_the_database_stopped_at_once(
     alone: Place, fake: FakeProvider, point: Point, caller: Caller
 ) -> None:

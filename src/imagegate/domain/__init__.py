@@ -15,12 +15,14 @@ from imagegate.domain.making import (
     Generation,
     Image,
     Polled,
+    Preview,
     ProviderCall,
     ProviderImage,
     ProviderResult,
     Reservation,
     UpstreamJob,
     unkept,
+    unseen,
 )
 from imagegate.domain.offering import (
     Candidate,
@@ -55,6 +57,7 @@ __all__ = [
     "ParameterReceipt",
     "Plan",
     "Polled",
+    "Preview",
     "Principal",
     "ProviderCall",
     "ProviderImage",
@@ -68,4 +71,5 @@ __all__ = [
     "UsageRates",
     "count_usage",
     "unkept",
+    "unseen",
 ]

@@ -51,8 +51,9 @@ class GenerationRequest:
     size: exact pixels. aspect (`16:9`) and resolution (`1K` to `4K`) count where no size is said. size_policy: `exact`
     (what comes out has the size that was asked for) or `native` (what the provider draws next to it).
     images: pictures to work from. mask: transparent where the first of them is to be redrawn.
-    treated: parameters that the dialect has dealt with, and how. stream: the answer is told as events; it does not make
-    another request of it.
+    treated: parameters that the dialect has dealt with, and how. stream, later: the answer is told as events, or
+    fetched by its id; they do not make another request of it. partial_images: previews of each image, 0 to 3, wanted
+    only of a stream. webhook_url: who is told how an async job ends.
     """
 
     prompt: str
@@ -86,6 +87,9 @@ class GenerationRequest:
     """The caller's own key at the forced provider. It is kept nowhere."""
     treated: "tuple[ParameterReceipt, ...]" = ()
     stream: bool = False
+    partial_images: int = 0
+    later: bool = False
+    webhook_url: str | None = None
 
     @property
     def operation(self) -> str:
@@ -128,6 +132,10 @@ class Principal:
     """The key's policy of moderation, else its account's: off, flag or block; None = the gateway's."""
     limits: tuple[RateLimits, ...] = ()
     named_app: str | None = None
+    keep_images_h: int | None = None
+    """How long the account's images are kept, in hours; None = as long as the gateway's."""
+    keepalive: bool = False
+    """The key's slow answers begin before they are known, with white space."""
 
     @property
     def told_app(self) -> str | None:
@@ -144,12 +152,16 @@ class Principal:
 class Asked:
     """How a request arrived: by what a repetition of it is recognised.
 
-    retry: how often the caller's library says it has tried before.
+    retry: how often the caller's library says it has tried before. session, trace: what the caller groups it by, which
+    does not make another request of it. body_bytes: as its length was told; None = it was not.
     """
 
     route: str
     idempotency_key: str | None = None
     retry: int = 0
+    session: str | None = None
+    trace: str | None = None
+    body_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,26 @@ async def unkept(job: UpstreamJob) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """An image that a provider is still working on. `b64`: standard base64 as it came, already checked.
+
+    index: its number among the previews of its image, from 0. The other fields are what the provider says of it, in
+    words that may be shown.
+    """
+
+    index: int
+    b64: bytes | memoryview
+    size: str
+    quality: str = "auto"
+    background: str = "auto"
+    output_format: str = "png"
+
+
+async def unseen(preview: Preview) -> None:
+    """Nobody looks at previews."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderCall:
     """One call to one provider, in our words. `fields` holds only what this offering takes.
 
@@ -45,6 +65,7 @@ class ProviderCall:
     aspect (`16:9`) and tier (`2K`): for providers that take these instead of pixels.
     images: the caller's pictures, with their bytes. mask: the size of the first, in the offering's own colours.
     accepted: to be awaited with the job before the first poll, so that a crash resumes and never resubmits.
+    previews: how many are wanted at most of the one image of this call. preview: to be awaited with each as it comes.
     """
 
     upstream_model: str
@@ -64,6 +85,8 @@ class ProviderCall:
     mask: InputImage | None = None
     poll_s: float = 0.0
     accepted: Callable[[UpstreamJob], Awaitable[None]] = unkept
+    previews: int = 0
+    preview: Callable[[Preview], Awaitable[None]] = unseen
 
 
 @dataclass(frozen=True, slots=True)

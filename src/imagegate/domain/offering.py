@@ -112,6 +112,7 @@ class Quote:
 
     rates: only where the price goes by usage (unit `token`); `image_tokens` is then the most one image can cost.
     input_tokens: for all pictures handed in together, owed once with the first image that is delivered.
+    previews: of each image, as many as are held for; 0 = none are asked for. preview_tokens: for each one that came.
     """
 
     model: str
@@ -124,26 +125,33 @@ class Quote:
     rates: UsageRates | None = None
     input_tokens: int = 0
     inputs: Inputs = Inputs()
+    previews: int = 0
+    preview_tokens: int = 0
 
     @property
     def hold_tokens(self) -> int:
         """The worst case, rounded up once."""
-        return self.tokens_for(self.n)
+        return self.tokens_for(self.n, self.n * self.previews)
 
-    def tokens_for(self, images: int) -> int:
-        """Tokens for `images` delivered images, rounded up once per generation, never per image."""
+    def tokens_for(self, images: int, previews: int = 0) -> int:
+        """Tokens for `images` delivered images, rounded up once per generation, never per image.
+
+        previews: those that came of these images.
+        """
+        if not images:
+            return 0
         drawn = -(-self.image_tokens.numerator * images // self.image_tokens.denominator)
-        return drawn + self.input_tokens if images else 0
+        return drawn + self.input_tokens + self.preview_tokens * previews
 
-    def tokens_for_usage(self, usage: Mapping[str, Any] | None, images: int) -> int:
+    def tokens_for_usage(self, usage: Mapping[str, Any] | None, images: int, previews: int = 0) -> int:
         """Tokens for what the provider counted, rounded up once per generation. They may exceed the hold.
 
-        usage: the counts of all calls together. Without an image nothing is owed. A price that does not go by
-        usage, and an answer without readable counts, cost what `tokens_for` says.
+        usage: the counts of all calls together, previews among them. Without an image nothing is owed. A price that
+        does not go by usage, and an answer without readable counts, cost what `tokens_for` says.
         """
         counted = count_usage(usage) if self.rates else None
         if self.rates is None or counted is None or images == 0:
-            return self.tokens_for(images)
+            return self.tokens_for(images, previews)
         return ceil(self.rates.tokens_for(*counted))
 
 
@@ -184,7 +192,7 @@ class Fit:
 
     aspect (`16:9`) and tier (`2K`): for providers that take these; `size` is then what is expected of them.
     max_n: images that one call may ask for. upstream_model: instead of the offering's. mask: the colours in which this
-    provider wants it: `alpha`, `white` or `black`.
+    provider wants it: `alpha`, `white` or `black`. previews: how many it is asked for of each image.
     """
 
     size: Size
@@ -198,6 +206,7 @@ class Fit:
     max_n: int = 1
     upstream_model: str | None = None
     mask: str | None = None
+    previews: int = 0
 
 
 @dataclass(frozen=True, slots=True)

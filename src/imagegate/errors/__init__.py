@@ -28,6 +28,7 @@ ImagegateError
 │   ├── StorageUnavailable         503, the image store cannot be written
 │   ├── ModerationUnavailable      503, a moderator gave no verdict
 │   └── Overloaded                 503, shed
+├── JobExpired                     504, an async job whose turn did not come
 ├── GenerationFailed
 │   ├── AllProvidersFailed         502, every candidate refused, each attempt named
 │   └── UpstreamTimeout            504, it cannot be known whether the provider made the image
@@ -66,6 +67,7 @@ from imagegate.errors.outages import (
     GenerationFailed,
     GenerationPending,
     Interrupted,
+    JobExpired,
     ModerationUnavailable,
     NoProvider,
     Overloaded,
@@ -94,6 +96,7 @@ __all__ = [
     "Interrupted",
     "InvalidRequest",
     "InvalidSignature",
+    "JobExpired",
     "MethodNotAllowed",
     "ModerationUnavailable",
     "NoProvider",

@@ -19,8 +19,10 @@ class InvalidRequest(CallerError):
 
 
 class ProviderRejected(InvalidRequest):
-    def __init__(self, provider: str, detail: str, *, param: str | None = None) -> None:
-        super().__init__(f"{provider} {detail}", code="rejected_by_provider", param=param)
+    def __init__(
+        self, provider: str, detail: str, *, param: str | None = None, code: str = "rejected_by_provider"
+    ) -> None:
+        super().__init__(f"{provider} {detail}", code=code, param=param)
 
 
 class Unauthenticated(CallerError):

@@ -54,6 +54,11 @@ class GenerationPending(Unavailable):
     code = "generation_pending"
 
 
+class JobExpired(ImagegateError):
+    status = 504
+    code = "job_expired"
+
+
 class WorkerLost(Unavailable):
     """A retry with the same key runs it again."""
 

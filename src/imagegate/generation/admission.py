@@ -36,9 +36,11 @@ def check_room(services: Services) -> None:
 
 
 async def enter(
-    services: Services, principal: Principal, request: GenerationRequest, plan: Plan
+    services: Services, principal: Principal, request: GenerationRequest, plan: Plan, *, slot: bool = True
 ) -> Admission:
     """Take a request, its images and a slot, fetch its pictures, then ask moderation. No wallet is touched yet.
+
+    slot: whether it counts among those that run at once; a job does not, since it waits for its turn.
 
     Raises Overloaded, RateLimited, ConcurrencyLimited, InvalidRequest (a picture), ContentRejected,
     ModerationUnavailable. After any of them, and after a cancel, images and slot are free again; the request still
@@ -47,7 +49,7 @@ async def enter(
     check_room(services)
     images = plan.quote.n
     admission = Admission(images, request)
-    if wants := wants_of(principal, images):
+    if wants := wants_of(principal, images, slot=slot):
         lease_s = services.settings.deadline_s + AFTER_DEADLINE_S
         admission = Admission(images, request, await services.limiter.take(wants, lease_s))
     try:

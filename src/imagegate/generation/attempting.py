@@ -12,7 +12,7 @@ from time import monotonic
 import structlog
 
 from imagegate import failpoints
-from imagegate.catalogue.upstream_cost import delivered_cost_usd, image_cost_usd
+from imagegate.catalogue.upstream_cost import delivered_cost_usd, worst_cost_usd
 from imagegate.domain import (
     Attempt,
     Candidate,
@@ -41,6 +41,7 @@ from imagegate.generation import records
 from imagegate.generation.choosing import report
 from imagegate.generation.delivery import deliver
 from imagegate.generation.inputs import Forms
+from imagegate.generation.previews import showing
 from imagegate.generation.progress import Execution, add_usage
 from imagegate.identity.credentials import NO_KEY, ProviderKey
 from imagegate.journal.items import Accept
@@ -78,8 +79,7 @@ async def attempt(
     sent = services.health.send(health, again=again)
     result, delivered, since = ProviderResult(()), 0, monotonic()
     try:
-        keep = partial(_accepted, services, reservation, run, started)
-        call = await _call(services, reservation, candidate, key, forms, images, keep)
+        call = await _call(services, reservation, candidate, key, forms, images, run, started)
         failpoints.reach(services.settings, "before_dispatch")
         result = await services.adapters[health.provider].generate(call)
         failpoints.reach(services.settings, "after_answer")
@@ -105,10 +105,14 @@ async def _call(
     key: ProviderKey,
     forms: Forms,
     images: int,
-    keep: Callable[[UpstreamJob], Awaitable[None]],
+    run: Execution,
+    started: Attempt,
 ) -> ProviderCall:
     poll_s = services.settings.poll_window_s
+    keep = partial(_accepted, services, reservation, run, started)
     call = call_for(candidate, key, forms.request.prompt, images, left_s(reservation), poll_s, keep)
+    if call.previews:
+        call = showing(call, run, started.seq)
     return await with_pictures(call, candidate, forms) if forms.request.images else call
 
 
@@ -234,7 +238,8 @@ def at_risk_usd(
         possible = isinstance(error, Ambiguous | BilledInvalid)
     if not possible:
         return None
-    cost = image_cost_usd(candidate.offering, candidate.fit.size, candidate.fit.quality)
+    fit = candidate.fit
+    cost = worst_cost_usd(candidate.offering, fit.size, fit.quality, fit.previews)
     return None if cost is None else cost * images
 
 
@@ -264,6 +269,7 @@ def call_for(
         tier=fit.tier,
         poll_s=poll_s,
         accepted=accepted,
+        previews=fit.previews,
     )
 
 

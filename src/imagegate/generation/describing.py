@@ -103,6 +103,7 @@ def probes(model: Model, offering: Offering) -> Iterator[Probe]:
     for kind in ("url", "b64_json"):
         yield Probe("response_format", kind, {"response_format": kind})
     yield Probe("user", "text", {"user": "u-1"})
+    yield Probe("partial_images", "2", {"partial_images": 2})
     yield from (Probe(name, "any", {"extras": {name: True}}) for name in sorted(offering.passes))
 
 

@@ -60,7 +60,8 @@ def fit(request: GenerationRequest, model: Model, offering: Offering, size: Size
     offering = narrowed(offering, request.operation)
     if model.successor:
         receipts.add("model", "converted", f"{model.id} is retired; {model.successor} serves it")
-    max_n = _images_a_call(request, offering, receipts)
+    previews = _previews(request, offering, receipts)
+    max_n = _images_a_call(request, offering, previews, receipts)
     native = native_for(offering.sizes, size)
     exact = _exact(request, native, size)
     _size_receipts(request, size, native, exact, receipts)
@@ -85,6 +86,7 @@ def fit(request: GenerationRequest, model: Model, offering: Offering, size: Size
         max_n=max_n,
         upstream_model=str(edited) if edited else None,
         mask=str(offering.features.get("mask", "alpha")) if request.mask else None,
+        previews=previews,
     )
 
 
@@ -97,8 +99,22 @@ def narrowed(offering: Offering, operation: str) -> Offering:
     return replace(offering, features=features, passes=offering.passes.difference(lacks))
 
 
-def _images_a_call(request: GenerationRequest, offering: Offering, receipts: Receipts) -> int:
+def _previews(request: GenerationRequest, offering: Offering, receipts: Receipts) -> int:
+    """How many are asked for of each image."""
+    if not request.partial_images:
+        return 0
+    most = int(offering.features.get("previews", 0))
+    if most < request.partial_images:
+        receipts.drop("partial_images", f"{offering.provider} shows no image of this model before it is done")
+        return 0
+    receipts.add("partial_images", "passed")
+    return request.partial_images
+
+
+def _images_a_call(request: GenerationRequest, offering: Offering, previews: int, receipts: Receipts) -> int:
+    """With previews it is one: nothing in an event says of which image of a call it is."""
     most = int(offering.features.get("edit_max_n", offering.max_n)) if request.images else offering.max_n
+    most = 1 if previews else most
     if request.n > most:
         receipts.add("n", "emulated", f"calls of {most}")
     elif request.n > 1:

@@ -8,6 +8,9 @@ from imagegate.generation.receipts import Receipts
 
 THOUGHTFUL = ("high", "medium", "low", "xhigh", "minimal")
 """What `on` means: the first of these that the model knows."""
+LABELS = ("session_id", "metadata")
+"""Fields by which callers find their requests again."""
+KEPT = "kept with the generation only"
 
 
 def fit_fields(
@@ -28,6 +31,8 @@ def fit_fields(
         if name in offering.passes:
             fields[name] = value
             receipts.add(name, "passed")
+        elif name in LABELS:
+            receipts.add(name, "ignored", KEPT)
         else:
             receipts.drop(name, "unknown to this model", code="unknown_parameter")
 
@@ -131,4 +136,4 @@ def _safety(
             fields["user"] = request.user
             receipts.add("user", "renamed", "sent upstream only as a hash")
         else:
-            receipts.add("user", "ignored", "kept with the generation only")
+            receipts.add("user", "ignored", KEPT)

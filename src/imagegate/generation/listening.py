@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
 
+from imagegate.domain import Preview
 from imagegate.identity.limits import Taken
 
 
@@ -17,6 +18,9 @@ class Listening(Protocol):
 
     def opened(self, generation_id: UUID) -> None:
         """The hold is taken, now or for an equal request before: what follows no longer needs the listener."""
+
+    async def preview(self, preview: Preview, attempt: int) -> None:
+        """An image on its way. attempt: the call it is from. Whoever does not listen gets none; nothing waits."""
 
 
 class Patient:
@@ -32,4 +36,7 @@ class Patient:
         return None
 
     def opened(self, generation_id: UUID) -> None:
+        return None
+
+    async def preview(self, preview: Preview, attempt: int) -> None:
         return None

@@ -70,8 +70,12 @@ def pictures_of(images: Sequence[InputImage]) -> tuple[Picture, ...]:
 
 
 def judges_outputs(services: Services, reservation: Reservation) -> bool:
+    return judges_outputs_of(services, reservation.principal)
+
+
+def judges_outputs_of(services: Services, principal: Principal) -> bool:
     panel = services.moderation
-    return bool(panel.outputs and panel.asked) and policy_of(services, reservation.principal) != "off"
+    return bool(panel.outputs and panel.asked) and policy_of(services, principal) != "off"
 
 
 async def judge_output(services: Services, reservation: Reservation, data: bytes, mime: str) -> Verdict:

@@ -5,7 +5,7 @@ that leaves changes nothing once a provider was asked.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from imagegate import failpoints
 from imagegate.domain import Asked, Generation, GenerationRequest, Plan, Principal, Reservation
 from imagegate.errors import CallerError, GenerationPending, ImagegateError, Interrupted
-from imagegate.generation import admission, auto, inputs, planning, quotes, recall, records
+from imagegate.generation import admission, auto, inputs, planning, previews, quotes, recall, records
 from imagegate.generation.admission import Admission
 from imagegate.generation.execution import execute
 from imagegate.generation.listening import Listening
@@ -36,6 +36,7 @@ class Work:
     """One request on its way down the line. `said`: the request as it is recorded.
 
     opened_at: the quote, as recorded, of a generation that was lost and runs again.
+    job: what is recorded of an async job beside the request. postpone: whether a failure is put off to a later turn.
     """
 
     principal: Principal
@@ -51,6 +52,8 @@ class Work:
     run: Execution = field(default_factory=Execution)
     reservation: Reservation | None = None
     opened_at: Mapping[str, Any] | None = None
+    job: Mapping[str, Any] | None = None
+    postpone: Callable[[], Awaitable[bool]] | None = None
 
 
 async def generate(
@@ -70,7 +73,7 @@ async def generate(
         entered = await admission.enter(services, principal, request, plan)
         listener.admitted(entered.taken)
         if entered.request.images:
-            plan = await _measured(services, principal, entered)
+            plan = await measured(services, principal, entered)
         failpoints.reach(services.settings, "after_admission")
         deadline = asyncio.get_running_loop().time() + services.settings.deadline_s
         places = (said, fingerprint, plan, entered, deadline, new_id())
@@ -80,13 +83,13 @@ async def generate(
             return made
         known = made
     recall.check_same(known.fingerprint, fingerprint)
-    _mark_when_gone(services, principal, asked, listener, known.generation_id)
+    mark_when_gone(services, principal, asked, listener, known.generation_id)
     if known.state in RUNNING:
         listener.opened(known.generation_id)
     return await recall.retell(services, principal, asked, known)
 
 
-async def _measured(services: Services, principal: Principal, entered: Admission) -> Plan:
+async def measured(services: Services, principal: Principal, entered: Admission) -> Plan:
     """The plan anew, now that the pictures are measured. What was taken goes back when there is none."""
     try:
         return estimate(services, principal, entered.request)
@@ -97,6 +100,8 @@ async def _measured(services: Services, principal: Principal, entered: Admission
 
 def estimate(services: Services, principal: Principal, request: GenerationRequest) -> Plan:
     """A plan that stops there: nothing held, nobody asked."""
+    if request.partial_images:
+        request = previews.allowed(services, principal, request)
     if (policy := auto.policy_among_models(services, principal, request)) is not None:
         return auto.plan_by(services, principal, request, policy)
     own = (
@@ -113,7 +118,7 @@ def estimate(services: Services, principal: Principal, request: GenerationReques
     )
 
 
-def _mark_when_gone(
+def mark_when_gone(
     services: Services, principal: Principal, asked: Asked, listener: Listening, generation_id: UUID
 ) -> None:
     """A caller without a key that leaves before its answer: the next equal request adopts what it leaves."""
@@ -176,10 +181,10 @@ async def _opened(services: Services, work: Work) -> Generation | Existing:
     if isinstance(opened, Existing):
         return opened
     work.reservation = opened
-    return await _owned(services, work, opened)
+    return await owned(services, work, opened)
 
 
-async def _owned(services: Services, work: Work, reservation: Reservation) -> Generation:
+async def owned(services: Services, work: Work, reservation: Reservation) -> Generation:
     """While it runs, this process is known to work on it."""
     services.status.running.add(reservation.generation_id)
     try:
@@ -188,7 +193,7 @@ async def _owned(services: Services, work: Work, reservation: Reservation) -> Ge
             raise await _cancel(services, reservation)
         if work.opened_at is not None:
             await _pin(services, work, reservation, work.opened_at)
-        _mark_when_gone(services, work.principal, work.asked, work.listener, reservation.generation_id)
+        mark_when_gone(services, work.principal, work.asked, work.listener, reservation.generation_id)
         work.listener.opened(reservation.generation_id)
         return await fulfil(services, work, reservation)
     finally:
@@ -198,9 +203,10 @@ async def _owned(services: Services, work: Work, reservation: Reservation) -> Ge
 
 
 async def _cancel(services: Services, reservation: Reservation) -> ImagegateError:
+    """Nothing was sent, so it may run again under its key: a connection that broke is no wish to have no image."""
     error = CallerError("The caller left before a provider was asked.")
     error.status, error.code = 499, "cancelled"
-    await void(services, reservation, "final", error, Execution())
+    await void(services, reservation, "lost", error, Execution())
     return error
 
 
@@ -210,6 +216,10 @@ async def reserve(services: Services, work: Work) -> Reservation | Existing:
     Raises InsufficientFunds, BudgetExceeded, Unauthenticated, BillingUnavailable.
     """
     who, asked = work.principal, work.asked
+    said = {**work.said, **records.arrived_json(asked)}
+    row = records.open_row(services, who, said, work.plan, work.admission.verdict)
+    if work.job is not None:  # nobody works on it yet, and it may wait for longer than it may take
+        row |= {"worker_id": None, "ttl_s": services.settings.job_expires_s}
     wanted = Open(
         who.account_id,
         who.env,
@@ -221,7 +231,8 @@ async def reserve(services: Services, work: Work) -> Reservation | Existing:
         retry=asked.retry,
         team=who.team,
         app=who.paying_app,
-        row=records.open_row(services, who, work.said, work.plan, work.admission.verdict),
+        row=row,
+        job=work.job,
     )
     failpoints.reach(services.settings, "before_open")
     outcome = await services.journal.open(wanted)
@@ -254,6 +265,7 @@ async def _pin(
 async def fulfil(services: Services, work: Work, reservation: Reservation) -> Generation:
     """Ask, deliver and settle. A cancelled task writes nothing; every other failure voids the hold."""
     run = work.run
+    run.preview = work.listener.preview
     try:
         await execute(services, reservation, work.plan, work.request, run)
         if not run.images:
@@ -262,7 +274,8 @@ async def fulfil(services: Services, work: Work, reservation: Reservation) -> Ge
         error = _first(raised)
         if not isinstance(error, ImagegateError):
             log.exception("line_bug", generation=str(reservation.generation_id))
-        await void(services, reservation, run.outcome if run.errors else "final", error, run)
+        if work.postpone is None or not await work.postpone():
+            await void(services, reservation, run.outcome if run.errors else "final", error, run)
         raise error from None
     return await capture(services, reservation, work.plan, run)
 

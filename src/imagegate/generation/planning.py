@@ -10,7 +10,7 @@ from imagegate.catalogue.prices import Price, PriceBook
 from imagegate.catalogue.terms import count_inputs
 from imagegate.domain import Candidate, Credential, Fit, GenerationRequest, Model, Offering, Plan, Quote, Size
 from imagegate.errors import InvalidRequest, NoProvider
-from imagegate.generation import fitting, sizing
+from imagegate.generation import fitting, previews, sizing
 
 DEFAULT = (None, "auto", "auto:catalogue")
 
@@ -62,7 +62,9 @@ def plan_for(
     if wish in plans:
         return plans[wish]
     quality = fitting.resolve_quality(model, request.quality)
-    quote = quote_for(request, prices.find(model, catalogue), model, size, quality, own_key_fee_tokens)
+    price = prices.find(model, catalogue)
+    request = previews.priced(request, price)
+    quote = quote_for(request, price, model, size, quality, own_key_fee_tokens)
     offerings = [
         offering
         for offering in catalogue.shelf(env).get(model.id, ())
@@ -72,6 +74,7 @@ def plan_for(
     if not reachable:
         raise NoProvider(_nobody(model, offerings))
     fitted = fit_each(request, model, reachable, size, quality)
+    quote = previews.held(quote, (fit for _, fit in fitted))
     made = Plan(model, quote, tuple(Candidate(o, credentials[o.provider], fit) for o, fit in fitted))
     if wish is not None:
         plans[wish] = made
@@ -88,10 +91,14 @@ def quote_for(
 ) -> Quote:
     """What it costs; with the caller's own provider key the fee alone."""
     inputs = count_inputs([image.size for image in request.images])
-    quote = price.quote(model=model.id, size=size, quality=quality, n=request.n, inputs=inputs)
+    shown = request.partial_images
+    quote = price.quote(
+        model=model.id, size=size, quality=quality, n=request.n, inputs=inputs, previews=shown
+    )
     if request.own_key is None:
         return quote
-    return replace(quote, image_tokens=Fraction(own_key_fee_tokens), input_tokens=0, rates=None, unit="image")
+    fee = Fraction(own_key_fee_tokens)
+    return replace(quote, image_tokens=fee, input_tokens=0, preview_tokens=0, rates=None, unit="image")
 
 
 def fit_each(
@@ -164,6 +171,7 @@ def wish_of(request: GenerationRequest, env: str, provider: str | None, model: s
         request.moderation,
         request.strict,
         request.treated,
+        request.partial_images,
     )
 
 

@@ -1,11 +1,11 @@
 """What has come of a generation so far, while its providers are asked."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from imagegate.domain import Attempt, Candidate, Image
+from imagegate.domain import Attempt, Candidate, Image, Preview
 from imagegate.errors import (
     AllProvidersFailed,
     Ambiguous,
@@ -20,6 +20,10 @@ from imagegate.errors import (
 from imagegate.moderation.verdicts import Verdict
 
 
+async def unheard(preview: Preview, attempt: int) -> None:
+    """Nobody listens for previews."""
+
+
 @dataclass(slots=True)
 class Execution:
     """What came of it so far. `ended` counts images that nobody else may be asked for.
@@ -27,6 +31,7 @@ class Execution:
     refused: a provider's moderation refused, so that only those may be asked whom the operator names for it.
     invalid: a provider gave something that is no image.
     accepted: a provider has the work under an id of its own, so that it may still be there after the deadline.
+    shown: previews that came, by the number of their attempt. preview: told of each, with that number.
     verdicts: of moderation, first what was said and then what was made; the row has the first `verdicts_kept` already.
     """
 
@@ -41,6 +46,8 @@ class Execution:
     accepted: bool = False
     verdicts: list[Verdict] = field(default_factory=list)
     verdicts_kept: int = 0
+    shown: dict[int, int] = field(default_factory=dict)
+    preview: Callable[[Preview, int], Awaitable[None]] = unheard
     _idx: int = -1
 
     def next_idx(self) -> int:

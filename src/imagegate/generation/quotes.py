@@ -19,6 +19,7 @@ def quote_json(plan: Plan) -> dict[str, Any]:
         "price_version": quote.price_version,
         **({"inputs": [quote.inputs.images, quote.inputs.megapixels]} if quote.inputs.images else {}),
         **({"input_tokens": quote.input_tokens} if quote.input_tokens else {}),
+        **({"previews": [quote.previews, quote.preview_tokens]} if quote.previews else {}),
         **({"rates": [quote.rates.text_in, quote.rates.image_in, quote.rates.output]} if quote.rates else {}),
     }
 
@@ -29,6 +30,7 @@ def quote_from(model: str, stored: Mapping[str, Any]) -> Quote:
     if size is None:
         raise ValueError(f"{stored['size']!r} is no size")
     rates = stored.get("rates")
+    previews, preview_tokens = stored.get("previews", (0, 0))
     return Quote(
         model=stored.get("model", model),
         price_version=stored["price_version"],
@@ -40,4 +42,6 @@ def quote_from(model: str, stored: Mapping[str, Any]) -> Quote:
         rates=UsageRates(*rates) if rates else None,
         input_tokens=stored.get("input_tokens", 0),
         inputs=Inputs(*stored.get("inputs", ())),
+        previews=previews,
+        preview_tokens=preview_tokens,
     )

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imagegate.domain import (
+    Asked,
     Attempt,
     Candidate,
     Generation,
@@ -23,7 +24,7 @@ from imagegate.domain import (
     Size,
 )
 from imagegate.errors import ImagegateError, NotFound
-from imagegate.generation import quotes
+from imagegate.generation import previews, quotes
 from imagegate.generation.moderating import recorded
 from imagegate.generation.progress import Execution
 from imagegate.generation.purge import check_kept
@@ -32,7 +33,9 @@ from imagegate.journal.tables import attempts, generations, images
 from imagegate.moderation.verdicts import Verdict
 from imagegate.services import Services
 
-REQUEST_FIELDS = tuple(f.name for f in fields(GenerationRequest) if f.name not in ("stream", "own_key"))
+REQUEST_FIELDS = tuple(
+    f.name for f in fields(GenerationRequest) if f.name not in ("stream", "later", "own_key")
+)
 STATUS = {"queued": "queued", "running": "in_progress", "in_doubt": "in_progress", "captured": "completed"}
 
 
@@ -56,6 +59,13 @@ def open_row(
     }
 
 
+def arrived_json(asked: Asked) -> dict[str, Any]:
+    """How a request arrived, for the log. It stands beside what was said, and is no part of its fingerprint."""
+    arrived = {"session_id": asked.session, "trace_id": asked.trace, "body_bytes": asked.body_bytes}
+    known = {name: value for name, value in arrived.items() if value is not None}
+    return {"arrived": known} if known else {}
+
+
 def request_json(request: GenerationRequest) -> dict[str, Any]:
     """What was said, and nothing that was not."""
     said = {name: getattr(request, name) for name in REQUEST_FIELDS}
@@ -63,6 +73,7 @@ def request_json(request: GenerationRequest) -> dict[str, Any]:
     said["images"] = [input_json(image) for image in request.images] or None
     said["mask"] = input_json(request.mask) if request.mask else None
     said["strict"] = request.strict or None
+    said["partial_images"] = request.partial_images or None
     said["by_own_key"] = request.own_key is not None or None
     said["treated"] = [(r.name, r.treatment, r.detail) for r in request.treated] or None
     return {name: value for name, value in said.items() if value is not None and value != {}}
@@ -93,6 +104,8 @@ def captured_row(plan: Plan, run: Execution) -> dict[str, Any]:
     billed = {"unit": quote.unit, "size": str(quote.size), "quality": quote.quality, "count": len(run.images)}
     if quote.inputs.images:
         billed |= {"input_images": quote.inputs.images, "input_megapixels": quote.inputs.megapixels}
+    if shown := previews.counted(run):
+        billed |= {"previews": shown}
     result = {
         "usage": run.usage or None,
         "parameters": receipts_json(served(plan, run).fit.receipts),

@@ -1,12 +1,13 @@
 """What a sweeper does with generations whose worker is gone.
 
-What a provider still works on is asked about further; what was stored is captured; the rest is voided as lost. Any
-number of sweepers may run: each end is a compare-and-set in the journal, and the second one changes nothing.
+What a provider still works on is asked about further; what was stored is captured; a job waits for another worker; the
+rest is voided as lost. Any number of sweepers may run: each end is a compare-and-set in the journal, and the second
+one changes nothing.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic
@@ -20,7 +21,8 @@ from imagegate.domain import Attempt, Image, Quote
 from imagegate.errors import ImagegateError, NotFound, WorkerLost
 from imagegate.generation import quotes, records, resuming
 from imagegate.ids import public_id
-from imagegate.journal.items import Settle, Settled
+from imagegate.journal.books import MOST_EPOCHS
+from imagegate.journal.items import Done, Requeue, Settle, Settled
 from imagegate.media import images, objects
 from imagegate.media.formats import NotAnImage
 from imagegate.services import Services
@@ -35,9 +37,10 @@ PATIENCE_S = 10.0
 LOST = text(
     """
     SELECT g.account_id, g.env, g.id, g.key_id, g.epoch, g.model, g.price_version, g.quote, g.request, g.hold_tokens,
-        g.moderation, g.worker_id, w.id IS NULL AS unknown, w.lease_until, g.worker_id = :me AS own
-    FROM generations g LEFT JOIN workers w ON w.id = g.worker_id
-    WHERE g.state IN ('queued', 'running', 'in_doubt')
+        g.moderation, g.job, extract(epoch FROM now() - g.created_at)::double precision AS age_s,
+        g.worker_id, w.id IS NULL AS unknown, w.lease_until, g.worker_id = :me AS own, a.keep_images_h
+    FROM generations g JOIN accounts a ON a.id = g.account_id LEFT JOIN workers w ON w.id = g.worker_id
+    WHERE g.state IN ('running', 'in_doubt')
         AND (w.id IS NULL OR w.lease_until < now()
             OR g.worker_id = :me)
     ORDER BY g.id LIMIT :rows
@@ -123,6 +126,9 @@ async def recover(services: Services, row: Any) -> bool:
     if missing and accepted and await resuming.take(services, row, accepted, found):
         return True
     wanted = rescue(services, row, found, tried) if found else loss(services, row, tried)
+    if not found and not accepted and (waits_again := again(services, row, wanted.attempts)):
+        outcome = await services.journal.change(waits_again, patience_s=PATIENCE_S)
+        return isinstance(outcome, Done)
     outcome = await services.journal.settle(wanted, patience_s=PATIENCE_S)
     won = isinstance(outcome, Settled)
     if won:
@@ -142,7 +148,7 @@ def rescue(services: Services, row: Any, found: Sequence[Image], tried: Sequence
         tokens=quote.tokens_for(len(found)),
         price_version=row.price_version,
         row=rescued_row(quote, len(found)),
-        images=records.image_rows(found, services.settings.keep_images_h),
+        images=records.image_rows(found, row.keep_images_h or services.settings.keep_images_h),
         attempts=records.attempt_rows(known or [unknown_attempt(services, row, "DELIVERED", len(found))]),
         abandoned=True,
     )
@@ -165,6 +171,15 @@ def loss(services: Services, row: Any, tried: Sequence[Attempt]) -> Settle:
         row=records.voided_row(WorkerLost()),
         attempts=records.attempt_rows(known or [unknown_attempt(services, row, "AMBIGUOUS", 0)]),
     )
+
+
+def again(services: Services, row: Any, attempts: Sequence[Mapping[str, Any]]) -> Requeue | None:
+    """A job that was lost with its worker waits for the next one, while it has epochs and time left."""
+    left_s = services.settings.job_expires_s - row.age_s
+    if row.job is None or row.epoch >= MOST_EPOCHS or left_s <= 0:
+        return None
+    owner = (row.account_id, row.env, row.id)
+    return Requeue(*owner, row.epoch, ttl_s=left_s, died=True, attempts=attempts)
 
 
 WORKER_GONE = "the worker was gone; a provider may have billed this"

@@ -5,7 +5,7 @@ It is asked about with the key it was sent with while that is there, else with a
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -17,6 +17,8 @@ from imagegate.catalogue.upstream_cost import image_cost_usd
 from imagegate.domain import (
     Attempt,
     Candidate,
+    Credential,
+    GenerationRequest,
     Image,
     Plan,
     Polled,
@@ -68,20 +70,32 @@ def plan_of(services: Services, row: Any) -> Plan | None:
     None also for a caller's own provider key, which is gone with the process that was given it.
     Of the model that the rules led to when it was opened, though it may have been disabled or redirected since.
     """
-    request, catalogue = records.request_from(row.request), services.catalogue
-    if row.model not in catalogue.models or row.request.get("by_own_key"):
+    if row.request.get("by_own_key"):
         return None
+    request = records.request_from(row.request)
     try:
-        plan = planning.plan_for(
-            Match(catalogue.models[row.model], forced_provider(catalogue, request.model)),
-            request,
-            row.env,
-            catalogue=catalogue,
-            prices=services.prices,
-            credentials=services.credentials.configured,  # what was accepted is finished
-        )
+        return pinned_plan(
+            services, row, request, services.credentials.configured
+        )  # what was accepted is finished
     except ImagegateError:
         return None
+
+
+def pinned_plan(
+    services: Services, row: Any, request: GenerationRequest, credentials: Mapping[str, Credential]
+) -> Plan:
+    """The plan for a recorded generation at its own price. Raises UnknownModel and what planning raises."""
+    catalogue = services.catalogue
+    if row.model not in catalogue.models:
+        raise UnknownModel(f"The model {row.model} is not served any more. Nothing was charged.")
+    plan = planning.plan_for(
+        Match(catalogue.models[row.model], forced_provider(catalogue, request.model)),
+        request,
+        row.env,
+        catalogue=catalogue,
+        prices=services.prices,
+        credentials=credentials,
+    )
     return replace(plan, quote=quotes.quote_from(row.model, row.quote))
 
 
@@ -111,7 +125,8 @@ async def go_on(
 ) -> None:
     """Ask, deliver and settle, in the new epoch."""
     policy = row.moderation["policy"] if row.moderation else "off"  # as it was opened
-    principal = Principal(row.account_id, row.env, row.key_id, moderation=policy)
+    owner = (row.account_id, row.env, row.key_id)
+    principal = Principal(*owner, moderation=policy, keep_images_h=row.keep_images_h)
     deadline = asyncio.get_running_loop().time() + services.settings.poll_window_s
     epoch = row.epoch + 1
     reservation = Reservation(row.id, epoch, principal, row.hold_tokens, deadline, row.request)

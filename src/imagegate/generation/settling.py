@@ -8,7 +8,7 @@ from sqlalchemy import text
 from imagegate import failpoints
 from imagegate.domain import Generation, Image, Plan, Reservation
 from imagegate.errors import SettlementPending
-from imagegate.generation import records
+from imagegate.generation import previews, records
 from imagegate.generation.moderating import recorded
 from imagegate.generation.progress import Execution
 from imagegate.ids import public_id
@@ -22,7 +22,7 @@ PATIENCE_S = 10.0
 async def capture(services: Services, reservation: Reservation, plan: Plan, run: Execution) -> Generation:
     """Debit for the images there are. Raises SettlementPending: recovery rolls it forward."""
     quote, who = plan.quote, reservation.principal
-    tokens = quote.tokens_for_usage(run.usage or None, len(run.images))
+    tokens = quote.tokens_for_usage(run.usage or None, len(run.images), previews.counted(run))
     wanted = Settle(
         who.account_id,
         who.env,
@@ -31,7 +31,7 @@ async def capture(services: Services, reservation: Reservation, plan: Plan, run:
         tokens=tokens,
         price_version=quote.price_version,
         row=records.captured_row(plan, run) | judged(run),
-        images=records.image_rows(run.images, services.settings.keep_images_h),
+        images=records.image_rows(run.images, who.keep_images_h or services.settings.keep_images_h),
         attempts=records.attempt_rows(run.attempts),
     )
     failpoints.reach(services.settings, "before_settle")

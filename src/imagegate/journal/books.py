@@ -20,6 +20,7 @@ class Known:
     """A generation as it was read under its wallet's lock.
 
     counted: the budgets its hold counts on: (scope, scope id, period). aged: too old for its key to be remembered.
+    webhook_url: who is told how the job ends.
     """
 
     account_id: UUID
@@ -39,6 +40,7 @@ class Known:
     price_version: int = 0
     quote: str | None = None
     counted: tuple[tuple[str, str, str], ...] = ()
+    webhook_url: str | None = None
 
     def ended(self, state: str, outcome: str | None, *, abandoned: bool) -> "Known":
         """As it is after its end. Written out: `replace` takes twice as long, and every request ends."""
@@ -60,6 +62,7 @@ class Known:
             self.price_version,
             self.quote,
             self.counted,
+            self.webhook_url,
         )
 
     @property
@@ -118,6 +121,7 @@ class Rows:
     images: list[dict[str, Any]] = field(default_factory=list)
     attempts: dict[tuple[UUID, int, int], dict[str, Any]] = field(default_factory=dict)
     transfers: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
     budgets: list[dict[str, Any]] = field(default_factory=list)
     wallets: list[dict[str, Any]] = field(default_factory=list)
     freed: list[Known] = field(default_factory=list)
@@ -142,6 +146,7 @@ class Rows:
             "attempts": list(self.attempts.values()),
             "budgets": self.budgets,
             "transfers": self.transfers,
+            "events": self.events,
         }
         return {name: rows for name, rows in made.items() if rows}
 
@@ -165,4 +170,5 @@ def opened_row(item: Open, counted: list[tuple[str, str, str]]) -> Mapping[str, 
         "idempotency_key": item.idempotency_key,
         "fingerprint": "\\x" + item.fingerprint.hex() if item.fingerprint else None,
         "counted": counted or None,
+        "job": item.job,
     }

@@ -7,16 +7,19 @@ from uuid import UUID
 
 from imagegate.errors import BudgetExceeded, InsufficientFunds, Unauthenticated
 from imagegate.identity.keys import INVALID
+from imagegate.ids import new_id
 from imagegate.journal.books import MOST_EPOCHS, Books, Known, Rows, opened_row
 from imagegate.journal.budgets import count_end, count_hold, recount_hold
 from imagegate.journal.items import (
     Abandon,
     Absent,
     Accept,
+    Begin,
     Change,
     Claim,
     Done,
     Doubt,
+    Drop,
     Existing,
     Fenced,
     Held,
@@ -24,6 +27,7 @@ from imagegate.journal.items import (
     Open,
     Outcome,
     Reopened,
+    Requeue,
     Settle,
     Settled,
     Take,
@@ -55,7 +59,7 @@ def decide(items: Sequence[Item], books: Books) -> tuple[list[Outcome], Rows]:
     return [outcomes[index] for index in range(len(items))], rows
 
 
-def _change(item: Settle | Abandon | Accept | Doubt | Take, books: Books, rows: Rows) -> Outcome:
+def _change(item: Change, books: Books, rows: Rows) -> Outcome:
     known = books.generations.get(item.generation_id)
     if known is None or (known.account_id, known.env) != item.wallet_key:
         return Fenced(None)
@@ -63,7 +67,9 @@ def _change(item: Settle | Abandon | Accept | Doubt | Take, books: Books, rows: 
         if known.may_be_adopted and not known.abandoned:
             _update(replace(known, abandoned=True), books, rows)
         return Done()
-    if not known.is_open or known.epoch != item.epoch:
+    if isinstance(item, Drop):
+        return _drop(item, known, books, rows)
+    if not known.is_open or known.epoch != getattr(item, "epoch", None):
         return Fenced(known.state)
     if isinstance(item, Settle):
         return _settle(item, known, books, rows)
@@ -73,12 +79,41 @@ def _change(item: Settle | Abandon | Accept | Doubt | Take, books: Books, rows: 
     if isinstance(item, Doubt):
         _update(replace(known, state="in_doubt"), books, rows)
         return Done()
-    if known.epoch >= MOST_EPOCHS:
+    if isinstance(item, Begin):
+        return _begin(item, known, books, rows)
+    if known.epoch >= MOST_EPOCHS and not (isinstance(item, Requeue) and not item.died):
         return Fenced(known.state)
-    left = _is_left(item, known)
-    taken = replace(known, epoch=known.epoch + 1, worker_id=item.worker_id, abandoned=left)
-    _update(taken, books, rows)
+    if isinstance(item, Requeue):
+        return _requeue(item, known, books, rows)
+    if isinstance(item, Take):
+        left = _is_left(item, known)
+        taken = replace(known, epoch=known.epoch + 1, worker_id=item.worker_id, abandoned=left)
+        _update(taken, books, rows)
+        return Done()
+    raise TypeError(f"the journal knows no {type(item).__name__}")
+
+
+def _begin(item: Begin, known: Known, books: Books, rows: Rows) -> Outcome:
+    if known.state != "queued":
+        return Fenced(known.state)
+    _update(replace(known, state="running", worker_id=item.worker_id), books, rows, ttl_s=item.ttl_s)
     return Done()
+
+
+def _requeue(item: Requeue, known: Known, books: Books, rows: Rows) -> Outcome:
+    for attempt in item.attempts:
+        rows.add_attempt({"epoch": item.epoch, **attempt, **_owner(known)})
+    again = replace(known, state="queued", worker_id=None, epoch=known.epoch + int(item.died))
+    _update(again, books, rows, ttl_s=item.ttl_s, due_s=item.due_s)
+    return Done()
+
+
+def _drop(item: Drop, known: Known, books: Books, rows: Rows) -> Outcome:
+    if known.state != "queued":
+        return Fenced(known.state)
+    quiet = known if item.told else replace(known, webhook_url=None)
+    end = Settle(*item.wallet_key, item.generation_id, known.epoch, outcome="final", row=item.row)
+    return _settle(end, quiet, books, rows)
 
 
 def _settle(item: Settle, known: Known, books: Books, rows: Rows) -> Outcome:
@@ -99,7 +134,15 @@ def _settle(item: Settle, known: Known, books: Books, rows: Rows) -> Outcome:
     rows.images.extend({**image, **_owner(known)} for image in item.images)
     for attempt in item.attempts:
         rows.add_attempt({"epoch": item.epoch, **attempt, **_owner(known)})
+    if known.webhook_url is not None:
+        rows.events.append(_event(known, state))
     return Settled(wallet.available_tokens)
+
+
+def _event(known: Known, state: str) -> dict[str, Any]:
+    """What a webhook is told, in the transaction that makes it true."""
+    kind = "image.generation.completed" if state == "captured" else "image.generation.failed"
+    return {**_owner(known), "id": new_id(), "type": kind, "url": known.webhook_url}
 
 
 def _is_left(item: Settle | Take, known: Known) -> bool:
@@ -180,8 +223,8 @@ def _again(item: Open, twin: Known, books: Books, rows: Rows, taken: ByKey) -> O
     if refused is not None:
         return refused
     recount_hold(twin, books, rows)
-    worker = item.row.get("worker_id")
-    again = replace(twin, state="running", outcome=None, epoch=twin.epoch + 1, worker_id=worker)
+    worker, state = item.row.get("worker_id"), "running" if item.job is None else "queued"
+    again = replace(twin, state=state, outcome=None, epoch=twin.epoch + 1, worker_id=worker)
     ttl_s = item.row.get("ttl_s")
     _update(again, books, rows, answers=True, charged_tokens=0, ttl_s=ttl_s)
     if twin.idempotency_key is not None:
@@ -218,7 +261,7 @@ def known_from(item: Open, counted: Iterable[tuple[str, str, str]] = ()) -> Know
         item.account_id,
         item.env,
         item.generation_id,
-        "running",
+        "running" if item.job is None else "queued",
         1,
         item.hold_tokens,
         worker_id=item.row.get("worker_id"),
@@ -226,6 +269,7 @@ def known_from(item: Open, counted: Iterable[tuple[str, str, str]] = ()) -> Know
         fingerprint=item.fingerprint,
         key_id=item.key_id,
         counted=tuple(counted),
+        webhook_url=None if item.job is None else item.job.get("webhook_url"),
     )
 
 

@@ -26,6 +26,7 @@ class Open(Entry):
     """Take a hold and record a generation as running, or find the one that this request means.
 
     `row`: the remaining columns as JSON values. `retry`: how often the caller's library says it has tried before.
+    `job`: what a worker needs to know beside the request; then the generation is queued.
     """
 
     generation_id: UUID
@@ -37,6 +38,7 @@ class Open(Entry):
     team: str | None = None
     app: str | None = None
     row: Mapping[str, Any] = field(default_factory=dict)
+    job: Mapping[str, Any] | None = None
 
     def scopes(self) -> tuple[tuple[str, str | None], ...]:
         """Whose budgets the hold counts on; None where the request has no such label."""
@@ -107,6 +109,37 @@ class Take(Change):
 
 
 @dataclass(frozen=True, slots=True)
+class Begin(Change):
+    """A worker takes a queued job up. ttl_s: how long it may take."""
+
+    epoch: int
+    worker_id: UUID
+    ttl_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue(Change):
+    """A job waits for its turn again, its hold kept, not before `due_s` seconds have passed.
+
+    died: its worker is gone, so that it is one epoch later. ttl_s: until it is given up.
+    """
+
+    epoch: int
+    ttl_s: float
+    due_s: float = 0.0
+    died: bool = False
+    attempts: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drop(Change):
+    """End a job that nobody has begun. told: its end is an event for a webhook; of a cancelled one it is none."""
+
+    row: Mapping[str, Any]
+    told: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """available_tokens: of the wallet afterwards; -1 = not known."""
 
@@ -156,5 +189,5 @@ class Fenced:
     state: str | None
 
 
-Item = Open | Claim | Settle | Abandon | Accept | Doubt | Take
+Item = Open | Claim | Settle | Abandon | Accept | Doubt | Take | Begin | Requeue | Drop
 Outcome = Held | Reopened | Existing | Absent | Done | Settled | Fenced | ImagegateError

@@ -77,6 +77,7 @@ def known_from_row(row: Any, more: dict[str, Any], before: Known | None) -> Know
         price_version=more.get("price_version") or 0,
         quote=quote_of(more) or (before.quote if before else None),
         counted=tuple((scope, scope_id, period) for scope, scope_id, period in more.get("counted") or ()),
+        webhook_url=more.get("webhook_url") or (before.webhook_url if before else None),
     )
 
 

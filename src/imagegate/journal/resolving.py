@@ -10,7 +10,7 @@ from imagegate.ids import public_id
 from imagegate.journal.books import Books
 from imagegate.journal.connection import BROKEN, NotCommitted
 from imagegate.journal.decisions import wallets_of
-from imagegate.journal.items import Abandon, Change, Claim, Done, Held, Open, Settle, Settled, Take
+from imagegate.journal.items import Abandon, Begin, Change, Claim, Done, Held, Open, Settle, Settled, Take
 from imagegate.journal.queueing import Waiting, fail, finish
 from imagegate.journal.reading import read
 from imagegate.ledger.holds import begin_with_locks
@@ -59,6 +59,9 @@ def resolved(journal: "Journal", waiting: Waiting, books: Books) -> None:
         finish(waiting, Settled(-1)) if done else journal.put(waiting)
     elif isinstance(item, Take):
         done = known is not None and known.epoch == item.epoch + 1 and known.worker_id == item.worker_id
+        finish(waiting, Done()) if done else journal.put(waiting)
+    elif isinstance(item, Begin):
+        done = known is not None and known.epoch == item.epoch and known.worker_id == item.worker_id
         finish(waiting, Done()) if done else journal.put(waiting)
     elif isinstance(item, Change):
         journal.put(waiting)  # done twice is done once

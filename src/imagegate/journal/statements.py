@@ -15,8 +15,9 @@ READ = """
     SELECT 'generation' AS kind, g.account_id, g.env, g.id, g.state, g.epoch, g.hold_tokens, g.worker_id,
         g.idempotency_key, g.fingerprint, g.key_id, NULL::bigint AS posted, NULL::bigint AS version,
         NULL::bigint AS revision, CASE WHEN g.counted IS NOT NULL OR g.claims > 0 OR g.abandoned_at IS NOT NULL
+                OR g.job IS NOT NULL
             THEN json_build_object('counted', g.counted, 'claims', g.claims, 'outcome', g.outcome,
-                'abandoned', g.abandoned_at IS NOT NULL) END AS more
+                'abandoned', g.abandoned_at IS NOT NULL, 'webhook_url', g.job ->> 'webhook_url') END AS more
     FROM generations g JOIN named USING (account_id, env, id)
     UNION ALL
     SELECT 'generation', account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key, fingerprint,
@@ -75,15 +76,16 @@ FREE_KEYS = """
 
 OPEN = """
     INSERT INTO generations (account_id, env, id, key_id, app_id, idempotency_key, fingerprint, state, epoch,
-        worker_id, expires_at, hold_tokens, model, price_version, quote, request, moderation, counted, created_at,
+        worker_id, expires_at, hold_tokens, model, price_version, quote, request, moderation, counted, job, created_at,
         quarter_hour)
-    SELECT account_id, env, id, key_id, app_id, idempotency_key, fingerprint, 'running', 1,
+    SELECT account_id, env, id, key_id, app_id, idempotency_key, fingerprint,
+        CASE WHEN job IS NULL THEN 'running' ELSE 'queued' END, 1,
         worker_id, now() + ttl_s * interval '1 second', hold_tokens, model, price_version, quote, request, moderation,
-        counted, now(), floor(extract(epoch FROM now()) / 900)
+        counted, job, now(), floor(extract(epoch FROM now()) / 900)
     FROM jsonb_to_recordset({0}::text::jsonb) AS new(
         account_id uuid, env text, id uuid, key_id uuid, app_id text, idempotency_key text, fingerprint bytea,
         worker_id uuid, ttl_s double precision, hold_tokens bigint, model text, price_version integer,
-        quote jsonb, request jsonb, moderation jsonb, counted jsonb)
+        quote jsonb, request jsonb, moderation jsonb, counted jsonb, job jsonb)
     RETURNING 1
 """
 
@@ -101,12 +103,14 @@ UPDATE = """
             ELSE new.moderation || jsonb_build_object('verdicts',
                 coalesce(g.moderation -> 'verdicts', '[]') || (new.moderation -> 'verdicts')) END,
         expires_at = coalesce(now() + new.ttl_s * interval '1 second', g.expires_at),
+        due_at = now() + new.due_s * interval '1 second',
+        claimed_at = CASE WHEN new.was_state = 'queued' AND new.state = 'running' THEN now() ELSE g.claimed_at END,
         settled_at = CASE WHEN new.state IN ('captured', 'voided') THEN coalesce(g.settled_at, now()) END
     FROM jsonb_to_recordset({0}::text::jsonb) AS new(
         account_id uuid, env text, id uuid, was_epoch integer, was_state text, epoch integer, state text, outcome text,
         worker_id uuid, claims integer, abandoned boolean, answers boolean, charged_tokens bigint, billed jsonb,
         result jsonb, answer_status integer, answer_code text, answer_message text, moderation jsonb,
-        ttl_s double precision)
+        ttl_s double precision, due_s double precision)
     WHERE g.account_id = new.account_id AND g.env = new.env AND g.id = new.id AND g.epoch = new.was_epoch
         AND g.state = new.was_state
     RETURNING 1
@@ -145,6 +149,14 @@ BUDGETS = """
     RETURNING 1
 """
 
+EVENTS = """
+    INSERT INTO webhook_outbox (account_id, env, id, generation_id, type, url)
+    SELECT account_id, env, id, generation_id, type, url
+    FROM jsonb_to_recordset({0}::text::jsonb) AS new(
+        account_id uuid, env text, id uuid, generation_id uuid, type text, url text)
+    RETURNING 1
+"""
+
 PARTS = {
     "opened": OPEN,
     "updated": UPDATE,
@@ -152,6 +164,7 @@ PARTS = {
     "attempts": ATTEMPTS,
     "budgets": BUDGETS,
     "transfers": insert_transfers("{0}"),
+    "events": EVENTS,
     "wallets": update_wallets("{0}"),
 }
 """What a batch may write, by the name of its rows. Each takes them as JSON and gives a row for each."""

@@ -60,6 +60,7 @@ generations = Table(
     Column(
         "job", JSONB(none_as_null=True), comment="of an async job: what its worker needs beside the request"
     ),
+    Column("due_at", DateTime(timezone=True), comment="before then a job that waits again is left alone"),
     Column("claimed_at", DateTime(timezone=True), comment="when a worker took the job up"),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("settled_at", DateTime(timezone=True)),
@@ -166,8 +167,13 @@ retention_marks = Table(
     metadata,
     Column("account_id", Uuid, primary_key=True),
     Column("env", Text, primary_key=True),
-    Column("what", Text, primary_key=True, comment="images or prompts"),
+    Column(
+        "what",
+        Text,
+        primary_key=True,
+        comment="images or prompts; ahead: images, past those that stay longer",
+    ),
     Column("until", Uuid, nullable=False, comment="of all generations up to this one they are removed"),
     ForeignKeyConstraint(["account_id", "env"], ["wallets.account_id", "wallets.env"]),
-    CheckConstraint("what IN ('images', 'prompts')", name="what"),
+    CheckConstraint("what IN ('images', 'ahead', 'prompts')", name="what"),
 )

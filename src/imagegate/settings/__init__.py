@@ -1,6 +1,12 @@
 """Every setting once, with its unit in its name."""
 
-from imagegate.settings.providers import PREFIX, PROVIDER_VARIABLE, ProviderSettings, check_keys
+from imagegate.settings.providers import (
+    PREFIX,
+    PROVIDER_VARIABLE,
+    ProviderSettings,
+    check_keys,
+    read_providers,
+)
 from imagegate.settings.settings import RoutingPolicy, Settings, default_data_dir, load_settings
 
 __all__ = [
@@ -12,4 +18,5 @@ __all__ = [
     "check_keys",
     "default_data_dir",
     "load_settings",
+    "read_providers",
 ]

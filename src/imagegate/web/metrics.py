@@ -70,6 +70,8 @@ def read(services: Services, seen: Seen | None) -> Reading:
         ledger_imbalances=gauges.imbalances if gauges else None,
         open_holds=gauges.open_holds if gauges else None,
         oldest_open_hold_s=gauges.oldest_open_hold_s if gauges else None,
+        jobs_waiting=gauges.jobs_waiting if gauges else None,
+        oldest_job_s=gauges.oldest_job_s if gauges else None,
         proof_violations=proof.violations if proof else None,
         proof_at_s=proof.at.timestamp() if proof else None,
         moderated=services.status.moderated,

@@ -1,12 +1,15 @@
 """A generation in OpenAI's shape, with what imagegate adds under `metadata` and in headers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from pydantic_core import to_json
 from starlette.responses import Response
 
 from imagegate.domain import Generation, Image
+from imagegate.generation.purge import GONE
 from imagegate.ids import image_id
 from imagegate.settings import Settings
 from imagegate.web.parts import PartsResponse
@@ -68,6 +71,8 @@ def generation_object(generation: Generation, urls: Sequence[str], settings: Set
     failed = generation.status in ("failed", "cancelled")
     error = {"code": generation.error_code, "message": generation.error_message} if failed else None
     expiries = [image.expires_at for image in generation.images if image.expires_at]
+    if generation.status == "queued":
+        expiries = [generation.created_at + timedelta(seconds=settings.job_expires_s)]
     body: dict[str, Any] = {
         "id": generation.public_id,
         "object": "image.generation",
@@ -92,3 +97,9 @@ def generation_object(generation: Generation, urls: Sequence[str], settings: Set
         ]
         body |= described(generation, settings)
     return body
+
+
+def gone_object(generation: Generation, settings: Settings) -> dict[str, Any]:
+    """The same of one whose images are no longer kept: without them, and saying so in `error`."""
+    body = generation_object(replace(generation, images=()), [], settings)
+    return body | {"data": [], "error": {"code": "result_gone", "message": GONE}}

@@ -7,33 +7,31 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from imagegate.dialects.openai import edits, listing, models, reply, variations
+from imagegate.dialects.openai import edits, jobs, listing, models, reply, variations
 from imagegate.dialects.openai.answering import answer
 from imagegate.dialects.openai.body import GenerationBody, read_generation
+from imagegate.dialects.openai.described import making
 from imagegate.dialects.openai.parameters import parameters_object
-from imagegate.dialects.openai.streaming import RESPONSES
 from imagegate.generation import records
 from imagegate.web.dependencies import authenticate, is_set, services_of
 from imagegate.web.drawing import read_json
-from imagegate.web.estimate import PARAMETER
 from imagegate.web.media import mint_links
 from imagegate.web.process import Handler
 from imagegate.web.queries import parameter
 
 router = APIRouter(tags=["images"])
 router.include_router(listing.router)
+router.include_router(jobs.router)
 router.include_router(edits.router)
 router.include_router(variations.router)
 
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": GenerationBody.model_json_schema()}},
-    },
-    "parameters": [PARAMETER],
-    "responses": RESPONSES,
-    "security": [{"bearer": []}],
+SAID = {
+    "model": "dall-e-3",
+    "prompt": "A futuristic robot in a garden",
+    "size": "1024x1024",
+    "quality": "hd",
 }
+BODY = making(GenerationBody, SAID)
 SCHEMA: dict[str, Any] = {
     "parameters": [parameter("schema", "true: with its parameters.", {"type": "boolean", "default": False})]
 }
@@ -96,5 +94,9 @@ async def _env(request: Request) -> str:
         return (await authenticate(request)).env
     return "live"
 
+
+router.include_router(jobs.later("generations", create, BODY))
+router.include_router(jobs.later("edits", edits.edit, edits.BODY))
+router.include_router(jobs.later("variations", variations.create_variation, variations.BODY))
 
 HOT: dict[tuple[str, str], Handler] = {("POST", "/v1/images/generations"): create}
