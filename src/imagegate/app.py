@@ -17,8 +17,10 @@ from imagegate.errors import ImagegateError, MethodNotAllowed, NotFound
 from imagegate.services import Services, open_services
 from imagegate.settings import Settings, load_settings
 from imagegate.telemetry import Telemetry
+from imagegate.web import docs
 from imagegate.web.media import media
 from imagegate.web.metrics import Metrics
+from imagegate.web.openapi import complete
 from imagegate.web.outages import OUTAGES, outage
 from imagegate.web.process import Shell, bug_response, error_response, healthz, readyz
 
@@ -45,7 +47,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         version=__version__,
         description=ABOUT,
         lifespan=lifespan,
-        docs_url="/docs",
+        docs_url=None,  # its page loads from elsewhere: `docs` has one that does not
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers=exception_handlers(),
@@ -54,12 +56,13 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         app.include_router(router)
     telemetry = Telemetry()
     app.router.routes += [
+        *docs.ROUTES,
         Route("/metrics", Metrics(telemetry).answer, methods=["GET"], include_in_schema=False),
         Route("/media/{path:path}", media, methods=["GET"], include_in_schema=False),
         Route("/healthz", healthz, methods=["GET"], include_in_schema=False),
         Route("/readyz", readyz, methods=["GET"], include_in_schema=False),
     ]
-    describe_security(app)
+    describe(app)
     return Shell(app, HOT, (admin.FACE, *FACES), telemetry)
 
 
@@ -90,7 +93,10 @@ def from_http(request: Request, error: HTTPException) -> ImagegateError:
         wrong.allow = allowed
         return wrong
     if error.status_code == 404:
-        return NotFound("There is nothing at this path. The routes are listed at /docs.")
+        text = (
+            "There is nothing at this path. OpenAI's base URL ends in /v1 here too; /docs lists the routes."
+        )
+        return NotFound(text)
     known = ImagegateError(str(error.detail))
     known.status = error.status_code
     return known
@@ -104,8 +110,8 @@ def allowed_methods(request: Request) -> list[str]:
     return [s["method"] for s in scopes if any(route.matches(s)[0] is Match.FULL for route in routes)]
 
 
-def describe_security(app: FastAPI) -> None:
-    """OpenAPI's word for the bearer key, used by the routes' own descriptions."""
+def describe(app: FastAPI) -> None:
+    """What OpenAPI cannot see: the bearer keys that the routes' own descriptions name, parameters of paths, errors."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -115,6 +121,7 @@ def describe_security(app: FastAPI) -> None:
             "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "igk_live_…"},
             "operator": admin.SECURITY_SCHEME,
         }
+        complete(schema)
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]

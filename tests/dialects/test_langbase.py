@@ -127,7 +127,7 @@ async def test_further_fields_of_the_provider_pass_through_and_null_is_not_said(
     sent, receipts = fake.requests[-1].body, response.json()["metadata"]["parameters"]
     assert sent["safety_identifier"] == "a-hash"
     assert receipts["safety_identifier"]["treatment"] == "passed"
-    assert receipts["quality"]["treatment"] == "ignored"
+    assert (sent["quality"], receipts["quality"]["treatment"]) == ("low", "passed")
     assert "style_preset" not in sent
     assert receipts["style_preset"]["treatment"] == "ignored"
     assert not {"steps", "negative_prompt"} & set(receipts)

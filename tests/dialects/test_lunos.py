@@ -154,7 +154,7 @@ async def test_an_unknown_model_of_a_variation_is_a_404(client: AsyncClient) -> 
     ("change", "param"),
     [
         ({"n": 0}, "n"),
-        ({"size": "16:9"}, "size"),
+        ({"size": "wide"}, "size"),
         ({"width": 512}, "height"),
         ({"quality": "best"}, "quality"),
         ({"appId": 7}, "appId"),

@@ -1,7 +1,5 @@
 """What Lunos's callers may know: models, usage by app and day, account and balance."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,31 +13,13 @@ from imagegate.identity.audit import Actor
 from imagegate.identity.limit_rows import Scope
 from imagegate.ids import public_id
 from imagegate.services import Services
-from tests.conftest import LIVE_TOKENS, Account, open_account
+from tests.conftest import LIVE_TOKENS, Account, Speak, open_account
 from tests.fake_provider import FakeProvider
 from tests.fake_verbs import Status
 
 PATH = "/v1/image/generations"
 BODY = {"prompt": "a fox", "model": "openai/dall-e-2", "size": "256x256"}
 COST = 5_000
-
-Speak = Callable[[keys.Labels], AbstractAsyncContextManager[AsyncClient]]
-
-
-@pytest.fixture
-def speaking(services: Services, account: Account, engine: AsyncEngine, base_url: str) -> Speak:
-    """A client with a key of its own that carries these labels."""
-
-    @asynccontextmanager
-    async def speak(labels: keys.Labels) -> AsyncIterator[AsyncClient]:
-        async with engine.begin() as tx:
-            pepper = services.keyring.key_pepper
-            _, key = await keys.create_key(tx, pepper, account.id, "live", labels, None)
-        headers = {"authorization": f"Bearer {key}"}
-        async with AsyncClient(base_url=base_url, headers=headers, timeout=30) as http:
-            yield http
-
-    return speak
 
 
 def by_app(told: dict[str, Any]) -> dict[str | None, tuple[int, int, int]]:

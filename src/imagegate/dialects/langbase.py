@@ -4,22 +4,26 @@ Wire format: https://langbase.com/docs/api-reference/images, read 2026-11-21, an
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
 from imagegate.domain import Generation, GenerationRequest
 from imagegate.errors import ImagegateError
-from imagegate.web.bodies import PIXELS, Edge, extras_of, pixels_of
+from imagegate.services import Services
+from imagegate.web.bodies import ImageFields
 from imagegate.web.dependencies import authenticate, services_of
-from imagegate.web.drawing import draw, read_json
-from imagegate.web.estimate import PARAMETER, estimate_reply, is_dry
-from imagegate.web.faults import first_fault
+from imagegate.web.drawing import read_json
+from imagegate.web.estimate import estimate_reply, is_dry
+from imagegate.web.faults import checked
+from imagegate.web.keepalive import answered
 from imagegate.web.media import mint_links
+from imagegate.web.openapi import described
 from imagegate.web.pictures import PICTURE, pictures_of
 from imagegate.web.process import Face, openai_error
 from imagegate.web.told import headers_for, metadata, serving_attempt
@@ -29,45 +33,56 @@ router = APIRouter(tags=["langbase"])
 PATH = "/v1/images"
 
 
-class ImageBody(BaseModel):
-    """What to draw. Fields that are not listed go to the provider where it takes them."""
+class ImageBody(ImageFields):
+    """What to draw, and from which picture, if there is one."""
 
-    model_config = ConfigDict(strict=True, extra="allow", title="LangbaseImageRequest")
+    model_config = ConfigDict(title="LangbaseImageRequest")
 
-    prompt: Annotated[str, Field(min_length=1, max_length=100_000, description="What to draw.")]
     model: Annotated[
         str, Field(min_length=1, max_length=200, description="`provider:model-name`: that provider is asked.")
     ]
-    width: Edge | None = None
-    height: Edge | None = None
-    size: Annotated[str | None, Field(pattern=rf"^(auto|{PIXELS})$", description="As `1024x768`.")] = None
-    n: Annotated[int | None, Field(ge=1, le=10, description="How many images.")] = None
-    steps: Annotated[int | None, Field(ge=1, le=1000)] = None
     image_url: Annotated[Any, PICTURE] = None
-    negative_prompt: Annotated[str | None, Field(max_length=100_000, description="What not to draw.")] = None
 
     def to_request(self) -> GenerationRequest:
         """Raises InvalidRequest."""
-        return GenerationRequest(
-            prompt=self.prompt,
-            model=self.model,
-            n=self.n or 1,
-            size=pixels_of(self.size, self.width, self.height),
-            steps=self.steps,
-            negative_prompt=self.negative_prompt or None,
-            images=pictures_of(self.image_url, "image_url"),
-            extras=extras_of(self),
-        )
+        return GenerationRequest(images=pictures_of(self.image_url, "image_url"), **self.meant())
 
 
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": ImageBody.model_json_schema()}},
-    },
-    "parameters": [PARAMETER],
-    "security": [{"bearer": []}],
+def choice(index: int, url: str) -> dict[str, Any]:
+    image = {"type": "image_url", "image_url": {"url": url}, "index": 0}
+    return {
+        "logprobs": None,
+        "finish_reason": "stop",
+        "native_finish_reason": "stop",
+        "index": index,
+        "message": {"role": "assistant", "content": None, "images": [image]},
+    }
+
+
+KEY = {
+    "name": "LB-LLM-Key",
+    "in": "header",
+    "required": False,
+    "description": "Your own key at the provider that `model` names: it pays there. Empty: the wallet pays.",
+    "schema": {"type": "string", "maxLength": 512},
 }
+BODY = described(
+    ImageBody,
+    said={
+        "prompt": "A futuristic cityscape with flying cars and neon lights",
+        "model": "openai:gpt-image-1",
+        "size": "1024x1024",
+    },
+    told={
+        "id": "gen_01a2003f2944",
+        "provider": "openai",
+        "model": "gpt-image-1",
+        "object": "chat.completion",
+        "created": 1_795_300_566,
+        "choices": [choice(0, "https://images.example/media/1795304166/Rk5b/gen.png")],
+    },
+    parameters=[KEY],
+)
 
 
 @router.post(PATH, openapi_extra=BODY, summary="Make images, as Langbase does")
@@ -78,7 +93,11 @@ async def create(request: Request) -> Response:
     wanted = await read_json(request, services, read_body)
     if is_dry(request):
         return await estimate_reply(request, services, principal, wanted)
-    generation = await draw(request, services, principal, wanted, "langbase/images")
+    telling = partial(tell, request, services)
+    return await answered(request, services, principal, wanted, "langbase/images", telling)
+
+
+async def tell(request: Request, services: Services, generation: Generation) -> Response:
     told = completion(generation, mint_links(request, generation))
     told["metadata"] = metadata(generation, services.settings)
     return Response(to_json(told), media_type="application/json", headers=headers_for(generation))
@@ -86,10 +105,7 @@ async def create(request: Request) -> Response:
 
 def read_body(values: dict[str, Any]) -> GenerationRequest:
     """Raises InvalidRequest naming the first field at fault."""
-    try:
-        return ImageBody.model_validate(values).to_request()
-    except ValidationError as error:
-        raise first_fault(error) from None
+    return checked(ImageBody, values).to_request()
 
 
 def completion(generation: Generation, urls: Sequence[str]) -> dict[str, Any]:
@@ -103,17 +119,6 @@ def completion(generation: Generation, urls: Sequence[str]) -> dict[str, Any]:
         "created": int(generation.created_at.timestamp()),
         "choices": [choice(index, url) for index, url in enumerate(urls)],
         "usage": usage_of(generation.usage or {}),
-    }
-
-
-def choice(index: int, url: str) -> dict[str, Any]:
-    image = {"type": "image_url", "image_url": {"url": url}, "index": 0}
-    return {
-        "logprobs": None,
-        "finish_reason": "stop",
-        "native_finish_reason": "stop",
-        "index": index,
-        "message": {"role": "assistant", "content": None, "images": [image]},
     }
 
 

@@ -25,6 +25,7 @@ from imagegate.ledger.wallets import get_wallet
 from imagegate.services import Services
 from imagegate.settings import Settings
 from imagegate.web.dependencies import authenticate, is_set, services_of
+from imagegate.web.openapi import answered
 from imagegate.web.queries import LIMIT, parameter, read_limit, said
 
 router = APIRouter(tags=["lumenfall"])
@@ -44,9 +45,33 @@ KEPT = ("limit", "created_after", "created_before", "key_id", "status", "summary
 """Parameters that the addresses of the next and the previous page repeat."""
 LAST = datetime.max.replace(tzinfo=UTC)
 
-SECURED: dict[str, Any] = {"security": [{"bearer": []}]}
 TEXT = {"type": "string"}
-LISTED: dict[str, Any] = SECURED | {
+BALANCE = {
+    "object": "balance",
+    "billing_type": "prepaid",
+    "available": {"amount": 12.5, "currency": "usd", "tokens": 12_500_000},
+}
+ENTRY = {
+    "id": "gen_01a2003f29447fff81daa2f29e6f4d75",
+    "object": "request",
+    "created_at": "2026-11-21T22:36:07.179Z",
+    "model": "openai/dall-e-3",
+    "modality": "image",
+    "endpoint": "/openai/v1/images/generations",
+    "status": "completed",
+    "cost": 0.08,
+    "currency": "usd",
+    "duration_ms": 2_340,
+}
+PAGE = {
+    "object": "list",
+    "data": [ENTRY],
+    "has_more": False,
+    "next_page_url": None,
+    "previous_page_url": None,
+}
+PURGED = {"id": ENTRY["id"], "purged": True, "already_purged": False, "media_deleted": 2}
+LISTED: dict[str, Any] = answered(PAGE) | {
     "parameters": [
         LIMIT,
         parameter("starting_after", "The id of one: those older than it.", TEXT),
@@ -62,7 +87,7 @@ LISTED: dict[str, Any] = SECURED | {
 }
 
 
-@router.get("/v1/balance", openapi_extra=SECURED, summary="Show the balance")
+@router.get("/v1/balance", openapi_extra=answered(BALANCE), summary="Show the balance")
 async def balance(request: Request) -> Response:
     """What can be spent, in units of the currency and in tokens; of the test wallet with a test key."""
     services = services_of(request)
@@ -103,7 +128,7 @@ async def list_requests(request: Request) -> Response:
     return JSONResponse(body | pages)
 
 
-@router.get(PATH + "/{request_id}", openapi_extra=SECURED, summary="Show a request")
+@router.get(PATH + "/{request_id}", openapi_extra=answered(ENTRY), summary="Show a request")
 async def get_request(request: Request) -> Response:
     """One request, as the list shows it, also when its payloads were purged."""
     services = services_of(request)
@@ -113,7 +138,7 @@ async def get_request(request: Request) -> Response:
     return JSONResponse(request_object(found, services.settings))
 
 
-@router.delete(PATH + "/{request_id}/payloads", openapi_extra=SECURED, summary="Purge a request")
+@router.delete(PATH + "/{request_id}/payloads", openapi_extra=answered(PURGED), summary="Purge a request")
 async def purge(request: Request) -> Response:
     """Remove prompt, parameters and images, for good; what was billed, charged and tried stays. Again is no error.
 
@@ -197,6 +222,7 @@ def request_object(generation: Generation, settings: Settings) -> dict[str, Any]
     failed = generation.status in ("failed", "cancelled")
     ended = generation.completed_at
     drawn = sum(image.size_bytes for image in generation.images)
+    arrived, said = (generation.request.get(part, {}) for part in ("arrived", "extras"))
     edited = "inputs" in generation.quote or "images" in generation.request
     return {
         "id": generation.public_id,
@@ -212,10 +238,10 @@ def request_object(generation: Generation, settings: Settings) -> dict[str, Any]
         "key_id": public_id("key", generation.key_id) if generation.key_id else None,
         "error_code": generation.error_code if failed else None,
         "error_message": generation.error_message if failed else None,
-        "session_id": None,
-        "trace_id": None,
+        "session_id": arrived.get("session_id") or said.get("session_id"),
+        "trace_id": arrived.get("trace_id"),
         "user": generation.request.get("user"),
-        "request_size_bytes": None,
+        "request_size_bytes": arrived.get("body_bytes"),
         "response_size_bytes": drawn or None,
         "charged_tokens": generation.charged_tokens,
     }

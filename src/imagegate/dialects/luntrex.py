@@ -5,10 +5,11 @@ empty wallet is a 403. `balance_left` stands in its other answers; `metadata` an
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,12 +20,14 @@ from imagegate.generation.records import receipts_json
 from imagegate.ids import image_id
 from imagegate.ledger import wallets
 from imagegate.services import Services
-from imagegate.web.bodies import PIXELS, extras_of, pixels_of
+from imagegate.web.bodies import ImageFields
 from imagegate.web.dependencies import authenticate, services_of
-from imagegate.web.drawing import draw, read_json
-from imagegate.web.estimate import PARAMETER, estimate_reply, is_dry
-from imagegate.web.faults import first_fault
+from imagegate.web.drawing import read_json
+from imagegate.web.estimate import estimate_reply, is_dry
+from imagegate.web.faults import checked
+from imagegate.web.keepalive import answered
 from imagegate.web.media import mint_links
+from imagegate.web.openapi import described
 from imagegate.web.process import Face, openai_error
 from imagegate.web.told import headers_for, serving_attempt
 
@@ -35,54 +38,37 @@ EMPTY = "Insufficient credits"
 FORBIDDEN = 403
 
 
-class ImageBody(BaseModel):
-    """What to draw. Fields that are not listed go to the provider where it takes them."""
+class ImageBody(ImageFields):
+    """What to draw. luntrex knows `prompt`, `size`, `n` and `model`; without one the key's routing policy chooses."""
 
-    model_config = ConfigDict(strict=True, extra="allow", title="LuntrexImageRequest")
-
-    prompt: Annotated[str, Field(min_length=1, max_length=100_000, description="What to draw.")]
-    size: Annotated[str | None, Field(pattern=rf"^(auto|{PIXELS})$", description="As `1024x1024`.")] = None
-    n: Annotated[int | None, Field(ge=1, le=10, description="How many images.")] = None
-    model: Annotated[
-        str | None, Field(max_length=200, description="Absent: as the key's routing policy chooses.")
-    ] = None
-    quality: Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] | None = None
-    style: Annotated[str | None, Field(min_length=1, max_length=100)] = None
-    output_format: Literal["png", "jpeg", "webp", "avif", "gif"] | None = None
-    negative_prompt: Annotated[str | None, Field(max_length=100_000, description="What not to draw.")] = None
-    seed: Annotated[int | None, Field(ge=0, le=2**63 - 1)] = None
-    user: Annotated[str | None, Field(max_length=512, description="Your end user.")] = None
-    strict: Annotated[
-        bool | None, Field(description="true: a parameter that would be dropped is an error.")
-    ] = None
+    model_config = ConfigDict(title="LuntrexImageRequest")
 
     def to_request(self) -> GenerationRequest:
         """Raises InvalidRequest."""
-        return GenerationRequest(
-            prompt=self.prompt,
-            model=self.model or None,
-            n=self.n or 1,
-            size=pixels_of(self.size, None, None),
-            quality=self.quality,
-            style=self.style,
-            output_format=self.output_format,
-            negative_prompt=self.negative_prompt or None,
-            seed=self.seed,
-            user=self.user,
-            strict=bool(self.strict),
-            response_format="url",
-            extras=extras_of(self),
-        )
+        return GenerationRequest(response_format="url", **self.meant())
 
 
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": ImageBody.model_json_schema()}},
-    },
-    "parameters": [PARAMETER],
-    "security": [{"bearer": []}],
+ERROR = {
+    "type": "object",
+    "required": ["error", "status"],
+    "properties": {"error": {"type": "string"}, "status": {"type": "integer"}},
 }
+BODY = described(
+    ImageBody,
+    said={
+        "prompt": "Landscape with mountains and rivers",
+        "size": "512x512",
+        "n": 1,
+        "model": "openai/dall-e-2",
+    },
+    told={
+        "images": ["https://images.example/media/1795304166/Rk5b/gen.png"],
+        "usage": {"cost_tokens": 15_000, "n": 1, "size": "512x512"},
+        "balance_left": 99_985_000,
+    },
+    error=ERROR,
+    empty=FORBIDDEN,
+)
 
 
 @router.post(PATHS[1], include_in_schema=False)
@@ -94,7 +80,13 @@ async def create(request: Request) -> Response:
     wanted = await read_json(request, services, read_body)
     if is_dry(request):
         return await estimate_reply(request, services, principal, wanted)
-    generation = await draw(request, services, principal, wanted, "luntrex/generate")
+    telling = partial(tell, request, services, principal)
+    return await answered(request, services, principal, wanted, "luntrex/generate", telling)
+
+
+async def tell(
+    request: Request, services: Services, principal: Principal, generation: Generation
+) -> Response:
     left = generation.balance_tokens
     if left is None:  # the answer of a request that was made before
         left = await balance(services, principal)
@@ -104,10 +96,7 @@ async def create(request: Request) -> Response:
 
 def read_body(values: dict[str, Any]) -> GenerationRequest:
     """Raises InvalidRequest naming the first field at fault."""
-    try:
-        return ImageBody.model_validate(values).to_request()
-    except ValidationError as error:
-        raise first_fault(error) from None
+    return checked(ImageBody, values).to_request()
 
 
 async def balance(services: Services, principal: Principal) -> int:

@@ -1,6 +1,7 @@
 """Who asks, and where this gateway is to be found from outside."""
 
 import re
+from collections.abc import Mapping
 from typing import cast
 
 from pydantic import SecretStr
@@ -127,5 +128,23 @@ def asked_of(request: Request, route: str) -> Asked:
     if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         text = "An Idempotency-Key has 1 to 128 characters of A-Z a-z 0-9 . _ ~ : -"
         raise InvalidRequest(text, code="invalid_idempotency_key", param="Idempotency-Key")
-    tried = headers.get(b"x-stainless-retry-count", b"")
-    return Asked(route, key, int(tried) if tried.isdigit() and len(tried) < 4 else 0)
+    tried, length = headers.get(b"x-stainless-retry-count", b""), headers.get(b"content-length", b"")
+    return Asked(
+        route,
+        key,
+        int(tried) if tried.isdigit() and len(tried) < 4 else 0,
+        *grouping_of(headers),
+        int(length) if length.isdigit() else None,
+    )
+
+
+TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+SESSION = re.compile(rb"[ -~]{1,256}")
+
+
+def grouping_of(headers: Mapping[bytes, bytes]) -> tuple[str | None, str | None]:
+    """The session of `X-Session-ID`, the trace's id of `traceparent` (W3C Trace Context). What is malformed is none."""
+    session, parent = headers.get(b"x-session-id"), headers.get(b"traceparent")
+    named = session is not None and SESSION.fullmatch(session)
+    traced = TRACE_PARENT.fullmatch(parent) if parent is not None else None
+    return named[0].decode("ascii") if named else None, traced[1].decode("ascii") if traced else None

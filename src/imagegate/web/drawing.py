@@ -8,11 +8,11 @@ from uuid import UUID
 from starlette.requests import Request
 
 from imagegate import failpoints
-from imagegate.domain import Generation, GenerationRequest, ParameterReceipt, Principal
+from imagegate.domain import Generation, GenerationRequest, ParameterReceipt, Preview, Principal
 from imagegate.generation import pipeline
 from imagegate.services import Services
 from imagegate.web.dependencies import asked_of, own_key_of
-from imagegate.web.guards import parse_object, read_json_body
+from imagegate.web.guards import parse_object, read_json_body, text_of
 from imagegate.web.listener import Listener
 
 INLINE_BYTES = 256 * 1024
@@ -26,12 +26,15 @@ async def read_json(request: Request, services: Services, read: Read[Meant]) -> 
     """What the body means. Raises what `web.guards` and `read` raise."""
     body = await read_json_body(request, services.settings)
     if len(body) <= INLINE_BYTES:
-        return read(parse_object(body))
-    return await services.pool.run(parsed, body, read)
+        return read(parse_object(text_of(body)))
+    held = [body]
+    del body
+    return await services.pool.run(parsed, held, read)
 
 
-def parsed(body: bytes, read: Read[Meant]) -> Meant:
-    return read(parse_object(body))
+def parsed(held: list[bytes], read: Read[Meant]) -> Meant:
+    """held: the body alone, which is taken out: as bytes, as text and in values, it would be held three times."""
+    return read(parse_object(text_of(held.pop())))
 
 
 SANDBOXED = ParameterReceipt(
@@ -55,13 +58,16 @@ async def draw(
     wanted: GenerationRequest,
     route: str,
     when_open: Callable[[UUID], None] | None = None,
+    when_shown: Callable[[Preview, int], None] | None = None,
 ) -> Generation:
     """Make the images. `route`: one name for all addresses of a route, by which repetitions are recognised.
 
-    when_open: called with the generation's id once the hold is taken.
+    when_open: called with the generation's id once the hold is taken. when_shown: with each preview, and the number of
+    the call that it is from.
     """
     asked = asked_of(request, route)
     wanted = with_own_key(request, principal, wanted)
-    generation = await pipeline.generate(services, principal, wanted, asked, Listener(request, when_open))
+    listener = Listener(request, when_open, when_shown)
+    generation = await pipeline.generate(services, principal, wanted, asked, listener)
     failpoints.reach(services.settings, "before_answer")
     return generation

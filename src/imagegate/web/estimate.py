@@ -68,13 +68,15 @@ def estimate_json(plan: Plan, candidates: Sequence[Candidate], settings: Setting
 
 
 def components(quote: Quote, settings: Settings) -> list[dict[str, Any]]:
-    drawn = component("output", quote.n, quote.image_tokens, settings)
-    if not quote.input_tokens:
-        return [drawn]
-    return [
-        drawn,
-        component("input", 1, Fraction(quote.input_tokens), settings) | {"metric": "all_input_images"},
-    ]
+    found = [component("output", quote.n, quote.image_tokens, settings)]
+    if quote.previews:
+        each = Fraction(quote.preview_tokens)
+        shown = component("output", quote.n * quote.previews, each, settings)
+        found.append(shown | {"metric": "partial_image"})
+    if quote.input_tokens:
+        read = component("input", 1, Fraction(quote.input_tokens), settings)
+        found.append(read | {"metric": "all_input_images"})
+    return found
 
 
 def component(kind: str, quantity: int, unit_tokens: Fraction, settings: Settings) -> dict[str, Any]:

@@ -1,8 +1,21 @@
 """What pydantic found wrong with a caller's values, in our words. The value itself is never echoed."""
 
-from pydantic import ValidationError
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from imagegate.errors import InvalidRequest
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def checked(kind: type[Body], values: Mapping[str, Any]) -> Body:
+    """The values as a body of this kind. Raises InvalidRequest naming the first field at fault."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise first_fault(error) from None
 
 
 def first_fault(error: ValidationError) -> InvalidRequest:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from starlette.requests import Request
 
+from imagegate.domain import Preview
 from imagegate.identity.limits import Taken
 from imagegate.web.ratelimit import limit_headers
 
@@ -17,9 +18,15 @@ EXTRA_HEADERS = "imagegate.extra_headers"
 class Listener:
     """The caller of one request. The body must have been read: what is received after it can only be the end."""
 
-    def __init__(self, request: Request, when_open: Callable[[UUID], None] | None = None) -> None:
-        """when_open: called with the generation's id once the hold is taken."""
+    def __init__(
+        self,
+        request: Request,
+        when_open: Callable[[UUID], None] | None = None,
+        when_shown: Callable[[Preview, int], None] | None = None,
+    ) -> None:
+        """when_open: called with the generation's id once the hold is taken. when_shown: with previews."""
         self._when_open = when_open
+        self._when_shown = when_shown
         self._receive = request.receive
         self._scope = request.scope
         self._acts: list[Callable[[], None]] = []
@@ -52,6 +59,10 @@ class Listener:
     def opened(self, generation_id: UUID) -> None:
         if self._when_open is not None:
             self._when_open(generation_id)
+
+    async def preview(self, preview: Preview, attempt: int) -> None:
+        if self._when_shown is not None and not self.gone:
+            self._when_shown(preview, attempt)
 
     def answered(self) -> None:
         """The last part goes out now. An end that was seen is one; a later one is none."""

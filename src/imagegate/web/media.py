@@ -8,13 +8,18 @@ from starlette.responses import Response, StreamingResponse
 from imagegate.domain import Generation
 from imagegate.errors import Conflict, NotFound
 from imagegate.media import links
+from imagegate.services import Services
 from imagegate.web.dependencies import link_base, services_of
 
 
 def mint_links(request: Request, generation: Generation) -> list[str]:
+    """As `links_at`, on the base that this request's caller sees."""
+    return links_at(services_of(request), generation, link_base(request))
+
+
+def links_at(services: Services, generation: Generation, base: str) -> list[str]:
     """One link an image, valid IMAGEGATE_LINK_TTL_S from now, but no longer than the image is kept."""
-    services = services_of(request)
-    base, until = link_base(request), int(time.time()) + services.settings.link_ttl_s
+    until = int(time.time()) + services.settings.link_ttl_s
     return [
         links.mint(
             [services.keyring.links],

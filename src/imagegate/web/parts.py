@@ -18,6 +18,11 @@ class PartsResponse(Response):
         super().__init__(headers={**headers, "content-length": str(length)})
         self._parts = [b"".join(parts)] if length <= SMALL_BYTES else joined(parts)
 
+    @property
+    def parts(self) -> Sequence[bytes | memoryview]:
+        """The body."""
+        return self._parts
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         await send(start)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from imagegate.catalogue.provider_names import name_of
 from imagegate.domain import Attempt, Generation
 from imagegate.generation.moderating import told
 from imagegate.settings import Settings
@@ -36,6 +37,7 @@ def metadata(generation: Generation, settings: Settings) -> dict[str, Any]:
         "model": generation.model,
         "executed_model": served.upstream_model if served else None,
         "provider": served.provider if served else None,
+        "provider_name": name_of(served.provider) if served else None,
         "attempts": [attempt_json(attempt) for attempt in generation.attempts],
         "charged_tokens": generation.charged_tokens,
         "cost": generation.charged_tokens / settings.tokens_per_currency_unit,
@@ -50,6 +52,7 @@ def metadata(generation: Generation, settings: Settings) -> dict[str, Any]:
         "provenance": "re-encoded by the gateway"
         if generation.images[0].reencoded
         else "as the provider made it",
+        **({"custom": custom} if (custom := generation.request.get("extras", {}).get("metadata")) else {}),
         **({"moderation": flagged} if (flagged := told(generation.moderation)) else {}),
     }
 

@@ -22,11 +22,45 @@ from imagegate.ledger import wallets
 from imagegate.services import Services
 from imagegate.settings import Settings
 from imagegate.web.dependencies import authenticate, key_holder, services_of
+from imagegate.web.openapi import answered
 from imagegate.web.pricing import price_of, pricing_of
 
 router = APIRouter(tags=["lunos"])
 
-SECURED: dict[str, Any] = {"security": [{"bearer": []}]}
+BALANCE = {
+    "balance": 99.8,
+    "currency": "USD",
+    "available_tokens": 99_800_000,
+    "held_tokens": 0,
+    "tokens_per_currency_unit": 1_000_000,
+}
+ACCOUNT = {
+    "object": "account",
+    "id": "acc_01a2003f29447fff81daa2f29e6f4d75",
+    "name": "shop",
+    "env": "live",
+    "key": {"id": "key_01a2003f296d778dbb2aa3a36fa403b0", "team": None, "app": "web", "environment": None},
+    "balance": BALANCE,
+}
+SPENT = {
+    "object": "usage",
+    "by": ["app"],
+    "bucket": "day",
+    "currency": "USD",
+    "total_tokens": 80_000,
+    "total_cost": 0.08,
+    "data": [
+        {
+            "at": "2026-11-21T00:00:00Z",
+            "app": "web",
+            "generations": 1,
+            "images": 1,
+            "errors": 0,
+            "charged_tokens": 80_000,
+            "cost": 0.08,
+        }
+    ],
+}
 USUAL_SPAN = timedelta(days=30)
 LONGEST_SPAN = timedelta(days=400)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -41,7 +75,7 @@ def parameter(name: str, about: str) -> dict[str, Any]:
     return {"name": name, "in": "query", "required": False, "description": about, "schema": TEXT}
 
 
-ASKED: dict[str, Any] = SECURED | {
+ASKED: dict[str, Any] = answered(SPENT) | {
     "parameters": [
         parameter("since", "Seconds since 1970 or RFC 3339; usually 30 days before `until`."),
         parameter("until", "Up to here, exclusive; usually now."),
@@ -173,7 +207,7 @@ def moment(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-@router.get("/v1/account", openapi_extra=SECURED, summary="Show the account")
+@router.get("/v1/account", openapi_extra=answered(ACCOUNT), summary="Show the account")
 async def get_account(request: Request) -> Response:
     """Whose key it is, what it is labelled with, and what the wallet holds."""
     services = services_of(request)
@@ -198,7 +232,7 @@ async def get_account(request: Request) -> Response:
     )
 
 
-@router.get("/balance", openapi_extra=SECURED, summary="Show the balance")
+@router.get("/balance", openapi_extra=answered({"object": "balance"} | BALANCE), summary="Show the balance")
 async def get_balance(request: Request) -> Response:
     """What the wallet of this account and environment holds."""
     principal = await authenticate(request)

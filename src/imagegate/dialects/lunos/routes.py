@@ -1,6 +1,7 @@
 """Lunos's routes that make images: read, call the line, write. What tells of the account lies in `account`."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -23,12 +24,15 @@ from imagegate.domain import Generation, Image, Principal
 from imagegate.generation.records import receipts_json
 from imagegate.generation.varying import vary
 from imagegate.ids import image_id
+from imagegate.services import Services
 from imagegate.settings import Settings
 from imagegate.web.apps import for_app
 from imagegate.web.dependencies import in_app, key_holder, services_of
-from imagegate.web.drawing import Read, draw, read_json
-from imagegate.web.estimate import PARAMETER, estimate_reply, is_dry
+from imagegate.web.drawing import Read, read_json
+from imagegate.web.estimate import estimate_reply, is_dry
+from imagegate.web.keepalive import answered
 from imagegate.web.media import mint_links
+from imagegate.web.openapi import described
 from imagegate.web.parts import PartsResponse
 from imagegate.web.told import headers_for, serving_attempt
 
@@ -44,31 +48,51 @@ APP: dict[str, Any] = {
 }
 
 
-def described(body: type[BaseModel]) -> dict[str, Any]:
-    content = {"application/json": {"schema": body.model_json_schema()}}
-    return {
-        "requestBody": {"required": True, "content": content},
-        "parameters": [PARAMETER, APP],
-        "security": [{"bearer": []}],
-    }
+SAID = {
+    "model": "openai/dall-e-3",
+    "prompt": "A cute robot playing with a cat",
+    "size": "1024x1024",
+    "quality": "hd",
+}
+PICTURED = {"model": "sandbox", "image": "https://images.example/robot.png"}
+HATTED = PICTURED | {"prompt": "The robot with a hat"}
+TOLD = {
+    "created": 1_795_300_566,
+    "data": [
+        {"url": "https://images.example/media/1795304166/Rk5b/gen.png", "image_id": "gen_01a2003f2944_0"}
+    ],
+    "model": "openai/dall-e-3",
+    "cost": 0.08,
+    "size": "1024x1024",
+}
+
+
+def told_of(body: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    return described(body, said=example, told=TOLD, parameters=[APP])
 
 
 @router.post(
-    "/v1/image/generations", openapi_extra=described(GenerationBody), summary="Make images, as Lunos does"
+    "/v1/image/generations", openapi_extra=told_of(GenerationBody, SAID), summary="Make images, as Lunos does"
 )
 async def create(request: Request) -> Response:
     """Make images. The wallet is debited only for the images in the reply."""
     return await answer(request, read_generation, "lunos/generations")
 
 
-@router.post("/v1/image/edits", openapi_extra=described(EditBody), summary="Edit images, as Lunos does")
+@router.post(
+    "/v1/image/edits",
+    openapi_extra=told_of(EditBody, HATTED),
+    summary="Edit images, as Lunos does",
+)
 async def edit(request: Request) -> Response:
     """Make images from images. The wallet is debited only for the images in the reply."""
     return await answer(request, read_edit, "lunos/edits")
 
 
 @router.post(
-    "/v1/image/variations", openapi_extra=described(VariationBody), summary="Vary an image, as Lunos does"
+    "/v1/image/variations",
+    openapi_extra=told_of(VariationBody, PICTURED),
+    summary="Vary an image, as Lunos does",
 )
 async def variation(request: Request) -> Response:
     """Edits with a neutral prompt of ours, by the model that is named or by the gateway's model for variations."""
@@ -89,7 +113,13 @@ async def answer(request: Request, read: Read[Said], route: str) -> Response:
     principal = in_app(request, for_app(holder, said.app, "appId"))
     if is_dry(request):
         return await estimate_reply(request, services, principal, said.wanted)
-    generation = await draw(request, services, principal, said.wanted, route)
+    telling = partial(tell, request, services, principal)
+    return await answered(request, services, principal, said.wanted, route, telling)
+
+
+async def tell(
+    request: Request, services: Services, principal: Principal, generation: Generation
+) -> Response:
     return reply(generation, mint_links(request, generation), principal, services.settings)
 
 

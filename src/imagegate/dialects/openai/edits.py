@@ -1,27 +1,26 @@
 """`POST /v1/images/edits`: pictures, a mask and a prompt, as a form or as JSON; answered as generations are."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
 from imagegate.dialects.openai.answering import answer
 from imagegate.dialects.openai.body import GenerationBody
-from imagegate.dialects.openai.streaming import RESPONSES
+from imagegate.dialects.openai.described import making
 from imagegate.domain import GenerationRequest, InputImage
 from imagegate.errors import InvalidRequest
 from imagegate.generation.inputs import MOST_IMAGES, read_image_text
 from imagegate.media.formats import NotAnImage, sniff
 from imagegate.media.images import MAX_BYTES
 from imagegate.web.dependencies import authenticate, services_of
-from imagegate.web.drawing import read_json
-from imagegate.web.estimate import PARAMETER
-from imagegate.web.faults import first_fault
+from imagegate.web.drawing import Read, read_json
+from imagegate.web.faults import checked
 from imagegate.web.pictures import MASK, PICTURES, pictures_of
 from imagegate.web.uploads import Form, Limits, Upload, is_form, read_form
 
@@ -50,58 +49,59 @@ class EditBody(GenerationBody):
 
 
 PROPERTIES: Mapping[str, Any] = EditBody.model_json_schema()["properties"]
+FILE = {"type": "string", "format": "binary"}
 
 
-def form_schema() -> dict[str, Any]:
-    """As JSON, but for the pictures, which are files."""
-    fields = {k: v for k, v in PROPERTIES.items() if k not in ("images", "input_references")}
-    file = {"type": "string", "format": "binary"}
-    pictures = {"type": "array", "items": file, "maxItems": MOST_IMAGES}
-    fields |= {
-        "image": {**pictures, "description": "PNG, JPEG, WebP, GIF or AVIF; also as `image[]`."},
-        "mask": {**file, "description": "A PNG, transparent where the first image is to be redrawn."},
-    }
-    return {"type": "object", "properties": fields, "required": ["prompt", "image"]}
+def form_schema(properties: Mapping[str, Any], pictures: Mapping[str, Any], *required: str) -> dict[str, Any]:
+    """As JSON, but for the pictures, which are files. required: what must be said beside the image."""
+    fields = {k: v for k, v in properties.items() if k not in ("images", "input_references", "mask")}
+    return {"type": "object", "properties": {**fields, **pictures}, "required": [*required, "image"]}
 
 
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": form_schema()},
-            "application/json": {"schema": EditBody.model_json_schema()},
+FORM = form_schema(
+    PROPERTIES,
+    {
+        "image": {
+            "type": "array",
+            "items": FILE,
+            "maxItems": MOST_IMAGES,
+            "description": "PNG, JPEG, WebP, GIF or AVIF; also as `image[]`.",
         },
+        "mask": {**FILE, "description": "A PNG, transparent where the first image is to be redrawn."},
     },
-    "parameters": [PARAMETER],
-    "responses": RESPONSES,
-    "security": [{"bearer": []}],
-}
+    "prompt",
+)
+SAID = {"model": "sandbox", "prompt": "The robot with a hat", "image": "https://images.example/robot.png"}
+BODY = making(EditBody, SAID, FORM)
 
 
 @router.post("/v1/images/edits", openapi_extra=BODY, summary="Edit images")
 async def edit(request: Request) -> Response:
     """Make images from images. The wallet is debited only for the images in the reply."""
+    return await answer_pictured(request, edit_of_form, read_edit, "images/edits")
+
+
+async def answer_pictured(
+    request: Request,
+    of_form: Callable[[Form], GenerationRequest],
+    read: Read[GenerationRequest],
+    route: str,
+) -> Response:
+    """Read a form or JSON, and answer as generations are answered."""
     services = services_of(request)
     principal = await authenticate(request)
     if is_form(request):
-        wanted = edit_of_form(await read_form(request, services.settings, FILES))
+        wanted = of_form(await read_form(request, services.settings, FILES))
     else:
-        wanted = await read_json(request, services, read_edit)
-    return await answer(request, services, principal, wanted, "images/edits")
+        wanted = await read_json(request, services, read)
+    return await answer(request, services, principal, wanted, route)
 
 
 def read_edit(values: dict[str, Any]) -> GenerationRequest:
     """Raises InvalidRequest naming the first field at fault."""
     if "image[]" in values:
         values["image"] = values.pop("image[]")
-    return with_images(validated(values))
-
-
-def validated(values: Mapping[str, Any]) -> GenerationRequest:
-    try:
-        return EditBody.model_validate(values).to_request()
-    except ValidationError as error:
-        raise first_fault(error) from None
+    return with_images(checked(EditBody, values).to_request())
 
 
 def with_images(request: GenerationRequest) -> GenerationRequest:
@@ -113,7 +113,7 @@ def with_images(request: GenerationRequest) -> GenerationRequest:
 
 def edit_of_form(form: Form) -> GenerationRequest:
     """Raises InvalidRequest."""
-    request = validated(typed(form.fields))
+    request = checked(EditBody, typed(form.fields)).to_request()
     images, masks = pictures(form.files, "image"), pictures(form.files, "mask")
     return with_images(replace(request, images=images + request.images, mask=masks[0] if masks else None))
 

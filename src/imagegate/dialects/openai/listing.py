@@ -1,6 +1,5 @@
 """`GET /v1/images/generations`: the caller's generations, newest first, each as the route of one gives it."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +12,7 @@ from imagegate.dialects.openai import reply
 from imagegate.domain import Generation
 from imagegate.errors import InvalidRequest
 from imagegate.generation import listing
-from imagegate.generation.purge import GONE, is_gone
+from imagegate.generation.purge import is_gone
 from imagegate.services import Services
 from imagegate.web.dependencies import authenticate, services_of
 from imagegate.web.media import mint_links
@@ -57,10 +56,9 @@ async def list_generations(request: Request) -> Response:
 def element(request: Request, generation: Generation, now: datetime) -> dict[str, Any]:
     """As the route of one gives it; where that answers 410, without images, and saying so in `error`."""
     settings = services_of(request).settings
-    if not is_gone(generation, now):
-        return reply.generation_object(generation, mint_links(request, generation), settings)
-    body = reply.generation_object(replace(generation, images=()), [], settings)
-    return body | {"data": [], "error": {"code": "result_gone", "message": GONE}}
+    if is_gone(generation, now):
+        return reply.gone_object(generation, settings)
+    return reply.generation_object(generation, mint_links(request, generation), settings)
 
 
 def read_filters(services: Services, request: Request) -> listing.Filters:

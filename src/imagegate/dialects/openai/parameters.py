@@ -10,7 +10,7 @@ from imagegate.generation.describing import describe
 from imagegate.services import Services
 
 TOLD = ("type", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "description")
-OURS = ("prompt", "model", "size_policy", "routing", "stream", "partial_images", "strict")
+OURS = ("prompt", "model", "size_policy", "routing", "stream", "strict")
 """Parameters that no provider treats."""
 FURTHER: dict[str, dict[str, Any]] = {
     "image": {"type": "array", "description": "Pictures to work from; at /v1/images/edits."},

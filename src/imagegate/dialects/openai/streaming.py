@@ -5,34 +5,26 @@ client openai 3.54. Ours: `metadata` beside OpenAI's fields, and pings as commen
 """
 
 from collections.abc import Sequence
+from time import time
 from typing import Any
 
-import structlog
 from fastapi.sse import format_sse_event
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
 from imagegate.dialects.openai import reply
-from imagegate.domain import Generation, GenerationRequest, Image, Principal
+from imagegate.domain import Generation, GenerationRequest, Image, Preview, Principal
 from imagegate.errors import ImagegateError
 from imagegate.ids import image_id, public_id
 from imagegate.services import Services
 from imagegate.settings import Settings
-from imagegate.web.outages import OUTAGES, outage
+from imagegate.web.outages import told_of
 from imagegate.web.process import openai_error
-from imagegate.web.sse import Begun, EventStream, Part, begin
+from imagegate.web.sse import Begun, Early, EventStream, Part, begin
 from imagegate.web.told import headers_for
 
-log = structlog.get_logger()
-
 GENERATIONS = "images/generations"
-RESPONSES: dict[str, Any] = {
-    "200": {
-        "content": {"text/event-stream": {"schema": {"type": "string", "description": "With stream: true."}}}
-    }
-}
-"""Beside JSON, for OpenAPI."""
 
 
 async def stream(
@@ -43,7 +35,13 @@ async def stream(
     Raises what comes before the hold.
     """
     settings, kind = services.settings, kind_of(route)
-    begun = await begin(request, services, principal, wanted, route)
+    early = Early() if wanted.partial_images else None
+
+    def show(preview: Preview, attempt: int) -> None:
+        if early is not None:
+            early.put(partial(kind, preview, attempt))
+
+    begun = await begin(request, services, principal, wanted, route, show)
     if isinstance(begun, Generation):
         parts = completed(kind, begun, settings)
 
@@ -57,7 +55,7 @@ async def stream(
         return await ending(begun, kind, settings, request_id)
 
     headers = {"x-imagegate-generation-id": public_id("gen", begun.generation_id)}
-    return EventStream(events, settings.stream_ping_s, headers)
+    return EventStream(events, settings.stream_ping_s, headers, early)
 
 
 def kind_of(route: str) -> str:
@@ -69,18 +67,27 @@ async def ending(begun: Begun, kind: str, settings: Settings, request_id: str) -
     """The completed events, once the images are paid; else the error."""
     try:
         return completed(kind, await begun.ends, settings)
-    except ImagegateError as error:
-        return [failed(error, request_id)]
-    except OUTAGES as error:
-        return [failed(outage(error), request_id)]
-    except Exception:
-        log.exception("unhandled", request_id=request_id)
-        return [failed(ImagegateError("The gateway failed; this is a bug."), request_id)]
+    except Exception as error:
+        return [failed(told_of(error), request_id)]
 
 
 def failed(error: ImagegateError, request_id: str) -> bytes:
     _, body = openai_error(error, request_id)
     return format_sse_event(event="error", data_str=to_json(body).decode())
+
+
+def partial(kind: str, preview: Preview, attempt: int) -> list[Part]:
+    """The event of a preview. attempt: ours; it tells the previews of one image from those of another."""
+    told = {
+        "created_at": int(time()),
+        "size": preview.size,
+        "quality": preview.quality,
+        "background": preview.background,
+        "output_format": preview.output_format,
+        "partial_image_index": preview.index,
+        "attempt": attempt,
+    }
+    return event(f"{kind}.partial_image", preview.b64, told)
 
 
 def completed(kind: str, generation: Generation, settings: Settings) -> list[Part]:
@@ -91,7 +98,7 @@ def completed(kind: str, generation: Generation, settings: Settings) -> list[Par
     for index, image in enumerate(generation.images):
         usage = described.get("usage") if index == last else None
         beside = {"image_id": image_id(generation.id, index), "usage": usage}
-        parts += event(f"{kind}.completed", image, told(generation, image, described) | beside)
+        parts += event(f"{kind}.completed", image.b64 or b"", told(generation, image, described) | beside)
     return parts
 
 
@@ -109,7 +116,7 @@ def told(generation: Generation, image: Image, described: dict[str, Any]) -> dic
     }
 
 
-def event(name: str, image: Image, rest: dict[str, Any]) -> list[Part]:
-    """One line of data, around the image's base64 as it lies in memory."""
+def event(name: str, b64: Part, rest: dict[str, Any]) -> list[Part]:
+    """One line of data, around an image's base64 as it lies in memory."""
     head = f'event: {name}\ndata: {{"type":"{name}","b64_json":"'.encode("ascii")
-    return [head, image.b64 or b"", b'",', to_json(rest)[1:], b"\n\n"]
+    return [head, b64, b'",', to_json(rest)[1:], b"\n\n"]
