@@ -7,7 +7,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -27,6 +27,8 @@ from imagegate.ledger import wallets
 from imagegate.ledger.verify import verify
 from imagegate.services import Services, open_services
 from imagegate.settings import PREFIX, ProviderSettings, Settings
+from tests.certificates import certificate_for
+from tests.db.programs import ask
 from tests.fake_provider import KEY, FakeProvider
 from tests.fake_verbs import Images
 
@@ -58,10 +60,31 @@ def data_dir() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_certificate(data_dir: Path) -> Iterator[None]:
+    """To be trusted in place of the usual hundreds, which every HTTP client that opens reads for 40 ms.
+
+    Nobody whom the tests speak to has one of those; a test of TLS names its own.
+    """
+    folder = data_dir / "trusted"
+    folder.mkdir()
+    certificate_for("nobody.test", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(folder / "cert.pem"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres(data_dir: Path) -> Iterator[EmbeddedPostgres]:
     with EmbeddedPostgres(data_dir, lambda line: None) as server:
+        without_fsync(server)
         yield server
+
+
+def without_fsync(server: EmbeddedPostgres) -> None:
+    """Commits do not wait for the disk. What that loses, only a machine that loses its power can lose."""
+    for statement in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
+        ask(server.owner_url, statement)
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +105,7 @@ def settings(
         database_url=SecretStr(urls.app),
         deadline_s=20,
         drain_s=5,
+        expiry_interval_s=86_400,  # the tests take its turns themselves
         providers={
             "openai": ProviderSettings(fake_server.base_url, SecretStr(KEY)),
             "openai_compatible": ProviderSettings(
@@ -114,6 +138,7 @@ async def compatible_server() -> AsyncIterator[FakeProvider]:
 def fresh(fake: FakeProvider) -> FakeProvider:
     fake.requests.clear()
     fake.violations.clear()
+    fake.forget()
     fake.default = Images()
     return fake
 
@@ -227,3 +252,22 @@ async def test_client(account: Account, base_url: str) -> AsyncIterator[AsyncCli
     headers = {"authorization": f"Bearer {account.test_key}"}
     async with AsyncClient(base_url=base_url, headers=headers, timeout=30) as http:
         yield http
+
+
+Speak = Callable[[keys.Labels], AbstractAsyncContextManager[AsyncClient]]
+
+
+@pytest.fixture
+def speaking(services: Services, account: Account, engine: AsyncEngine, base_url: str) -> Speak:
+    """A client with a live key of its own that carries these labels."""
+
+    @asynccontextmanager
+    async def speak(labels: keys.Labels) -> AsyncIterator[AsyncClient]:
+        async with engine.begin() as tx:
+            pepper = services.keyring.key_pepper
+            _, key = await keys.create_key(tx, pepper, account.id, "live", labels, None)
+        headers = {"authorization": f"Bearer {key}"}
+        async with AsyncClient(base_url=base_url, headers=headers, timeout=30) as http:
+            yield http
+
+    return speak

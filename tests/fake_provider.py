@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from types import TracebackType
 
+from tests.fake_events import Events
 from tests.fake_rules import COMPATIBLE_RULES, RULES, find_violation
 from tests.fake_verbs import CloseOnAccept, Exchange, Images, Request, Status, Verb, picture
 
@@ -49,6 +50,10 @@ class FakeProvider:
 
     def then(self, *verbs: Verb) -> None:
         self._script.extend(verbs)
+
+    def forget(self) -> None:
+        """What was to be answered next and was not asked for."""
+        self._script.clear()
 
     async def arrived(self, requests: int) -> None:
         """Wait until so many requests have been read."""
@@ -95,6 +100,8 @@ class FakeProvider:
         elif wrong := find_violation(request, self._rules):
             self.violations.append(wrong)
             verb = Status(400, code="invalid_value", type="invalid_request_error")
+        elif isinstance(verb, Images) and request.body.get("stream") in (True, "true"):
+            verb = Events()
         await verb.play(exchange)
 
     async def _show(self, exchange: Exchange) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from imagegate.db.embedded import EmbeddedPostgres
 from tests.cli.forking import Forks
+from tests.conftest import without_fsync
 
 LONGEST_S = 60
 SECRET = "tkVb4QmJ0sYw8eZr2LpXc6NfHd1GuAo3RiTy9KzM"
@@ -134,7 +135,12 @@ def new_shell() -> Iterator[Shell]:
 @pytest.fixture(scope="package")
 def shell() -> Iterator[Shell]:
     """Shared by the tests of the verbs; each makes accounts of its own."""
-    with new_shell() as shell, EmbeddedPostgres(shell.data_dir, lambda line: None), Forks() as forks:
+    with (
+        new_shell() as shell,
+        EmbeddedPostgres(shell.data_dir, lambda line: None) as server,
+        Forks() as forks,
+    ):
+        without_fsync(server)
         yield replace(shell, forks=forks)
 
 

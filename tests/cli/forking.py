@@ -1,8 +1,9 @@
-"""Runs the command in forks of one process that has imported everything: whole processes without the slow start.
+"""Runs the command in forks of one process that is warm (imports, catalogue, verbs): whole, without the slow start.
 
 As a script: reads one JSON object a line (args, cwd, environment, out, err), runs it, prints its exit code.
 """
 
+import gc
 import json
 import os
 import subprocess
@@ -78,7 +79,13 @@ def serve_forks() -> None:
     import imagegate.ledger.proof
     import imagegate.registry
     import imagegate.services  # noqa: F401
+    from imagegate.catalogue.catalogue import load_catalogue
+    from imagegate.cli import command
 
+    load_catalogue()
+    command()
+    gc.collect()
+    gc.freeze()  # a fork that looks through what was there before copies every page of it
     for line in sys.stdin:
         if (child := os.fork()) == 0:
             become(json.loads(line))

@@ -1,10 +1,7 @@
 """Budgets: what an account, a team, a key or an app may spend in a day or a month, counted with the hold itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import pytest
 from httpx import AsyncClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -14,7 +11,7 @@ from imagegate.identity import keys
 from imagegate.identity.audit import Actor
 from imagegate.identity.limit_rows import Scope
 from imagegate.services import Services
-from tests.conftest import LIVE_TOKENS, Account
+from tests.conftest import LIVE_TOKENS, Account, Speak
 from tests.fake_provider import FakeProvider
 from tests.fake_verbs import Status, Wait
 
@@ -23,24 +20,6 @@ BODY = {"prompt": "a fox with a purse", "model": "dall-e-2", "size": "256x256"}
 COST = 5_000
 WHY = Actor("tests", "a test")
 WHOLE = Scope("account", "")
-
-Speak = Callable[[keys.Labels], AbstractAsyncContextManager[AsyncClient]]
-
-
-@pytest.fixture
-def speaking(services: Services, account: Account, engine: AsyncEngine, base_url: str) -> Speak:
-    """A client with a key of its own that carries these labels."""
-
-    @asynccontextmanager
-    async def speak(labels: keys.Labels) -> AsyncIterator[AsyncClient]:
-        async with engine.begin() as tx:
-            pepper = services.keyring.key_pepper
-            _, key = await keys.create_key(tx, pepper, account.id, "live", labels, None)
-        headers = {"authorization": f"Bearer {key}"}
-        async with AsyncClient(base_url=base_url, headers=headers, timeout=30) as http:
-            yield http
-
-    return speak
 
 
 async def set_budget(engine: AsyncEngine, account: Account, scope: Scope = WHOLE, **tokens: int) -> None:

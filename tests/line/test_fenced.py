@@ -1,6 +1,7 @@
 """A worker that was taken for dead and wakes up: it changes nothing, and what it stored is used or removed."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -33,20 +34,25 @@ def asleep(monkeypatch: pytest.MonkeyPatch) -> Sleep:
     return stored, gate
 
 
+@pytest.fixture
+async def late(services: Services, serve: Serve) -> AsyncIterator[str]:
+    """The address of the worker that is taken for dead."""
+    async with another_worker(services, SlowProvider()) as worker:
+        yield await serve(replace(worker, adapters=services.adapters))
+
+
 async def test_it_wakes_after_its_generation_was_voided(
-    services: Services, account: Account, engine: AsyncEngine, fake: FakeProvider, serve: Serve
+    services: Services, account: Account, engine: AsyncEngine, fake: FakeProvider, late: str
 ) -> None:
     gate = asyncio.Event()
     fake.then(Wait(gate))
-    async with another_worker(services, SlowProvider()) as late:
-        late = replace(late, adapters=services.adapters)
-        asking = asyncio.create_task(ask(account, await serve(late)))
-        await fake.arrived(1)
-        assert await recovery.sweep(services, Deaths(0)) == 1
-        gate.set()
-        answer = await asking
-        row = await until_state(engine, account, "voided")
-        stored = await services.store.list(f"{account.id.hex}/live/{row.id.hex}/")
+    asking = asyncio.create_task(ask(account, late))
+    await fake.arrived(1)
+    assert await recovery.sweep(services, Deaths(0)) == 1
+    gate.set()
+    answer = await asking
+    row = await until_state(engine, account, "voided")
+    stored = await services.store.list(f"{account.id.hex}/live/{row.id.hex}/")
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "settlement_pending")
     assert (row.outcome, stored) == ("lost", [])
@@ -58,20 +64,18 @@ async def test_it_wakes_after_what_it_stored_was_captured(
     account: Account,
     engine: AsyncEngine,
     fake: FakeProvider,
-    serve: Serve,
+    late: str,
     asleep: Sleep,
 ) -> None:
     stored, gate = asleep
-    async with another_worker(services, SlowProvider()) as late:
-        late = replace(late, adapters=services.adapters)
-        asking = asyncio.create_task(ask(account, await serve(late), "asleep"))
-        await stored.wait()
-        assert await recovery.sweep(services, Deaths(0)) == 1
-        gate.set()
-        answer = await asking
-        row = await until_state(engine, account, "captured")
-        again = await ask(account, await serve(late), "asleep")
-        kept = await services.store.list(f"{account.id.hex}/live/{row.id.hex}/")
+    asking = asyncio.create_task(ask(account, late, "asleep"))
+    await stored.wait()
+    assert await recovery.sweep(services, Deaths(0)) == 1
+    gate.set()
+    answer = await asking
+    row = await until_state(engine, account, "captured")
+    again = await ask(account, late, "asleep")
+    kept = await services.store.list(f"{account.id.hex}/live/{row.id.hex}/")
 
     assert answer.status_code == 503
     assert (again.status_code, again.json()["metadata"]["charged_tokens"], len(kept)) == (200, COST, 1)
@@ -83,22 +87,20 @@ async def test_it_wakes_after_its_work_was_taken_over(
     account: Account,
     engine: AsyncEngine,
     fake: FakeProvider,
-    serve: Serve,
+    late: str,
     asleep: Sleep,
 ) -> None:
     """Whoever took it over may have found what it stored, and is going to capture that."""
     stored, gate = asleep
-    async with another_worker(services, SlowProvider()) as late:
-        late = replace(late, adapters=services.adapters)
-        asking = asyncio.create_task(ask(account, await serve(late)))
-        await stored.wait()
-        row = await until_state(engine, account, "running")
-        mine = (account.id, "live", row.id)
-        await services.journal.change(Take(*mine, 1, services.journal.worker_id), patience_s=5)
-        gate.set()
-        answer = await asking
-        kept = await services.store.list(f"{account.id.hex}/live/{row.id.hex}/")
-        await services.journal.settle(Settle(*mine, 2, outcome="lost"), patience_s=5)
+    asking = asyncio.create_task(ask(account, late))
+    await stored.wait()
+    row = await until_state(engine, account, "running")
+    mine = (account.id, "live", row.id)
+    await services.journal.change(Take(*mine, 1, services.journal.worker_id), patience_s=5)
+    gate.set()
+    answer = await asking
+    kept = await services.store.list(f"{account.id.hex}/live/{row.id.hex}/")
+    await services.journal.settle(Settle(*mine, 2, outcome="lost"), patience_s=5)
 
     assert (answer.status_code, len(kept)) == (503, 1)
     assert await account.balance() == (LIVE_TOKENS, 0)

@@ -1,5 +1,7 @@
 """The command line: one file per noun. Whatever is slow to import is imported inside the verbs."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -24,6 +26,7 @@ from imagegate.cli import (
     serve,
     usage,
     wallets,
+    webhooks,
 )
 from imagegate.cli.options import Json
 
@@ -47,6 +50,7 @@ NOUNS = (
     allowances,
     prices,
     generations,
+    webhooks,
     operators,
     audit,
     ledger,
@@ -75,6 +79,12 @@ def root(
     pass
 
 
+@cache
+def command() -> Callable[..., object]:
+    """The verbs, built from their signatures."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """The entry point `imagegate`. Exit codes: 0 done, 1 failed, 2 wrong use."""
-    app(prog_name="imagegate")
+    command()(prog_name="imagegate")

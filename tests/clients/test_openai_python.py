@@ -1,4 +1,4 @@
-"""The official openai client, as it comes, against a running gateway."""
+"""The official client of OpenAI for Python, as it comes, against a running gateway."""
 
 import asyncio
 import base64
@@ -9,6 +9,7 @@ import openai
 import pytest
 from PIL import Image
 
+from tests.clients.pictures import COST, PNG, SMALL, sizes
 from tests.conftest import LIVE_TOKENS, Account
 from tests.fake_provider import FakeProvider
 from tests.fake_verbs import Status
@@ -41,6 +42,24 @@ async def test_the_async_client_gets_base64_and_reads_the_answer_s_fields(
     assert Image.open(io.BytesIO(base64.b64decode(reply.data[0].b64_json))).format == "WEBP"
     assert (reply.size, reply.quality, reply.output_format) == ("1024x1024", "low", "webp")
     assert isinstance(reply.created, int)
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/v1/", "/openai/v1", "/api/v1"])
+async def test_the_client_may_come_by_every_prefix(account: Account, base_url: str, prefix: str) -> None:
+    async with openai.AsyncOpenAI(base_url=base_url + prefix, api_key=account.key) as client:
+        reply = await client.images.generate(**SMALL)
+        edited = await client.images.edit(image=PNG, **SMALL)
+
+    assert sizes([reply.data[0].b64_json, edited.data[0].b64_json]) == [(256, 256)] * 2
+    assert await account.balance() == (LIVE_TOKENS - 2 * COST, 0)
+
+
+async def test_a_base_url_without_its_version_is_told_what_is_missing(
+    account: Account, base_url: str
+) -> None:
+    async with openai.AsyncOpenAI(base_url=base_url, api_key=account.key) as client:
+        with pytest.raises(openai.NotFoundError, match="ends in /v1"):
+            await client.images.generate(**SMALL)
 
 
 async def test_an_empty_wallet_stops_the_client_at_once(account: Account, base_url: str) -> None:
