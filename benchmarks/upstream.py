@@ -1,8 +1,9 @@
 """A loopback upstream that answers in OpenAI's images shape, as fast as one process can.
 
 The prompt chooses the answer, so that any gateway can be put in front of it with one base URL:
-`bench:small:0` answers at once with a 4 KB image, `bench:large:50` after 50 ms with a 1.5 MB one.
-`GET /stats` tells what was asked since it was last read.
+`bench:small:0` answers at once with a 4 KB image, `bench:large:50` after 50 ms with a 1.5 MB one. With `"stream": true`
+a preview comes after the delay, and the image after twice the delay. `GET /stats` tells what was asked since it was
+last read.
 """
 
 import argparse
@@ -23,6 +24,7 @@ SIDE_PX = 1024
 MAX_DELAY_MS = 60_000
 MAX_REQUEST_BYTES = 1 << 20
 CHOICE = re.compile(rb"bench:(small|large):(\d{1,5})")
+STREAM = re.compile(rb'"stream"\s*:\s*true')
 LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding:\s*chunked", re.IGNORECASE)
 
@@ -66,6 +68,29 @@ def images_answer(png: bytes) -> bytes:
     return json_answer(body)
 
 
+def events_answer(png: bytes) -> tuple[bytes, bytes]:
+    """The head of a stream with a preview, and its end with the image: closed by its end, not by a length."""
+    told = {
+        "created_at": 1_700_000_000,
+        "size": f"{SIDE_PX}x{SIDE_PX}",
+        "quality": "low",
+        "background": "opaque",
+        "output_format": "png",
+        "b64_json": base64.b64encode(png).decode(),
+    }
+    usage = {"input_tokens": 10, "output_tokens": 372, "total_tokens": 382}
+
+    def event(kind: str, more: dict[str, object]) -> bytes:
+        data = json.dumps({"type": f"image_generation.{kind}", **told, **more}, separators=(",", ":"))
+        text = f"event: image_generation.{kind}\ndata: {data}\n\n".encode()
+        return b"%x\r\n%b\r\n" % (len(text), text)
+
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    return head + event("partial_image", {"partial_image_index": 0}), event(
+        "completed", {"usage": usage}
+    ) + b"0\r\n\r\n"
+
+
 def json_answer(body: object, status: str = "200 OK") -> bytes:
     content = json.dumps(body, separators=(",", ":")).encode()
     head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
@@ -76,6 +101,7 @@ class Upstream:
     """The pre-built answers and the counters; shared by every connection."""
 
     def __init__(self) -> None:
+        self.events = events_answer(small_png())
         self.images = {b"small": images_answer(small_png()), b"large": images_answer(large_png())}
         models = [{"id": "gpt-image-2.5-flare", "object": "model", "created": 0, "owned_by": "openai"}]
         self.models = json_answer({"object": "list", "data": models})
@@ -134,10 +160,19 @@ class Connection(asyncio.Protocol):
         choice = CHOICE.search(request, head_end)
         kind, delay_ms = (choice[1], min(int(choice[2]), MAX_DELAY_MS)) if choice else (b"small", 0)
         self._upstream.begin()
-        if delay_ms:
-            asyncio.get_running_loop().call_later(delay_ms / 1000, self._send, kind)
+        loop = asyncio.get_running_loop()
+        if STREAM.search(request, head_end):
+            loop.call_later(delay_ms / 1000, self._transport.write, self._upstream.events[0])
+            loop.call_later(2 * delay_ms / 1000 + 0.001, self._send_end)
+        elif delay_ms:
+            loop.call_later(delay_ms / 1000, self._send, kind)
         else:
             self._send(kind)
+
+    def _send_end(self) -> None:
+        self._upstream.end()
+        if not self._transport.is_closing():
+            self._transport.write(self._upstream.events[1])
 
     def _send(self, kind: bytes) -> None:
         self._upstream.end()

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -221,6 +221,24 @@ async def test_what_a_job_cannot_have_is_refused_before_anything_is_held(
     else:
         assert response.json()["error"]["code"] == code
     assert await account.balance() == (LIVE_TOKENS, 0)
+
+
+async def test_more_jobs_than_may_wait_are_sent_away(
+    account: Account, services: Services, serve: Callable[[Services], Awaitable[str]]
+) -> None:
+    settings = services.settings.model_copy(update={"jobs_waiting_max": 2})
+    url = await serve(replace(services, settings=settings))
+    headers = {"authorization": f"Bearer {account.key}"}
+    async with AsyncClient(base_url=url, headers=headers, timeout=30) as client:
+        accepted = [await queue(client) for _ in range(2)]
+        third = await client.post(f"{PATH}/async", json=BODY)
+        held = await account.balance()
+        for name in accepted:
+            await client.post(f"{PATH}/{name}/cancel")
+
+    assert (third.status_code, third.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert (third.headers["x-should-retry"], int(third.headers["retry-after"]) > 0) == ("true", True)
+    assert held == (LIVE_TOKENS, 2 * COST)
 
 
 async def test_an_empty_wallet_queues_nothing(client: AsyncClient, account: Account) -> None:

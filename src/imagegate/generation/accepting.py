@@ -8,14 +8,17 @@ from dataclasses import fields, replace
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import text
+
 from imagegate import failpoints
 from imagegate.domain import Asked, Generation, GenerationRequest, InputImage, Principal
 from imagegate.errors import CallerError, Conflict, InvalidRequest
-from imagegate.generation import admission, inputs, pipeline, recall, records
+from imagegate.generation import admission, inputs, pipeline, recall, records, summary
 from imagegate.generation.admission import Admission
 from imagegate.generation.listening import Listening
 from imagegate.generation.pipeline import Work
 from imagegate.generation.settling import PATIENCE_S
+from imagegate.identity.limits import RateLimited
 from imagegate.ids import new_id, public_id
 from imagegate.journal.items import Drop, Existing, Settled
 from imagegate.media import objects
@@ -27,6 +30,13 @@ WHO = tuple(
     f.name for f in fields(Principal) if f.name not in ("account_id", "env", "key_id", "limits", "keepalive")
 )
 """What is kept of the caller: under whose labels and policies its job runs."""
+WAITING = text(
+    """
+    SELECT count(*) FROM (SELECT 1 FROM generations
+        WHERE account_id = :account_id AND env = :env AND state = 'queued' LIMIT :most) AS waiting
+    """
+)
+RETRY_AFTER_S = 30
 EPOCH = 1
 """Pictures that are handed in lie under the first epoch, whichever works with them."""
 
@@ -53,12 +63,12 @@ async def accept(
     replayed = known is not None
     if known is None:
         plan = pipeline.estimate(services, principal, request)
+        job = await job_of(services, principal, request, link_base)
         entered = await admission.enter(services, principal, request, plan, slot=False)
         listener.admitted(entered.taken)
         if entered.request.images:
             plan = await pipeline.measured(services, principal, entered)
         failpoints.reach(services.settings, "after_admission")
-        job = await job_of(services, principal, request, link_base)
         places = (said, fingerprint, plan, entered, 0.0, new_id())
         work = Work(principal, entered.request, asked, listener, *places, job=job)
         known = await services.supervisor.start(_open(services, work))
@@ -82,10 +92,14 @@ def check(services: Services, request: GenerationRequest) -> None:
 async def job_of(
     services: Services, principal: Principal, request: GenerationRequest, link_base: str
 ) -> dict[str, Any]:
-    """What is recorded of the job. Where its webhook goes is fixed now."""
-    url = request.webhook_url
-    if url is None:
-        async with services.engine.connect() as connection:
+    """What is recorded of the job. Where its webhook goes is fixed now. Raises RateLimited where too many wait."""
+    url, most = request.webhook_url, services.settings.jobs_waiting_max
+    owner = {"account_id": principal.account_id, "env": principal.env, "most": most}
+    async with services.engine.connect() as connection:
+        if (await connection.execute(WAITING, owner)).scalar_one() >= most:
+            told = f"{most} jobs of this account wait already. Ask again once some of them are done."
+            raise RateLimited(told, (), RETRY_AFTER_S)
+        if url is None:
             url = await find_endpoint(connection, principal.account_id, principal.env)
     who = {name: value for name in WHO if (value := getattr(principal, name)) is not None}
     return {"webhook_url": url, "link_base": link_base, "who": who}
@@ -100,9 +114,7 @@ async def _open(services: Services, work: Work) -> Existing:
         except BaseException:
             await drop_pictures(services, work.principal.account_id, work.principal.env, work.generation_id)
             raise
-    if (
-        opened.generation_id != work.generation_id
-    ):  # it is known; where it was lost, its own pictures are still there
+    if opened.generation_id != work.generation_id:  # it is known; a lost one still has its own
         await drop_pictures(services, work.principal.account_id, work.principal.env, work.generation_id)
     services.status.jobs_due.set()
     if isinstance(opened, Existing):
@@ -162,6 +174,7 @@ async def cancel(services: Services, principal: Principal, name: str) -> Generat
         row: Mapping[str, Any] = records.voided_row(error)
         item = Drop(principal.account_id, principal.env, known.id, row, told=False)
         if isinstance(await services.journal.change(item, patience_s=PATIENCE_S), Settled):
+            summary.cancelled(services, principal, known)
             await drop_pictures(services, principal.account_id, principal.env, known.id)
         known = await read(services, principal, known.id)
     if known.status != "cancelled":

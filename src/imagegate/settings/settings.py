@@ -137,6 +137,9 @@ class Settings(BaseSettings):
     job_expires_s: float = Field(
         86_400.0, ge=60, le=86_400, description="How long a job may wait for its turn before it is given up."
     )
+    jobs_waiting_max: int = Field(
+        10_000, ge=1, description="Async jobs that may wait in one account's environment; more get 429."
+    )
     webhook_allow_private: bool = Field(
         False, description="true: webhooks may go to private and loopback addresses, and by http."
     )
