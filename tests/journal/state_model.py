@@ -5,9 +5,8 @@ lose its lease while it lives, and wake again after a sweeper ended its generati
 transaction is one step here; what a process does between two transactions is not.
 """
 
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 HOLD, PRICE = 2, 1
@@ -21,6 +20,7 @@ class Rules:
     """What the journal promises; a mutant breaks one promise.
 
     keys: the idempotency key each request carries. posted: what the wallet starts with; 3 has room for one hold.
+    jobs: nobody waits for the generations: they are queued, and whichever worker has room takes them up.
     """
 
     keys: tuple[str | None, ...] = ("fox", "fox")
@@ -29,6 +29,8 @@ class Rules:
     compare_and_set: bool = True
     new_epochs: bool = True
     unique_keys: bool = True
+    one_begins: bool = True
+    jobs: bool = False
 
 
 class Run(NamedTuple):
@@ -42,7 +44,8 @@ class Run(NamedTuple):
 class Generation(NamedTuple):
     """A row, what is stored for it, who works on it, and what callers were told for good.
 
-    looked: the epoch a sweeper is about to end, and the objects it found in it.
+    looked: the epoch a sweeper is about to end, and the objects it found in it. chosen: the epochs in which workers
+    found it queued, each of them about to take it up.
     """
 
     state: str = "absent"
@@ -55,6 +58,11 @@ class Generation(NamedTuple):
     runs: tuple[Run, ...] = ()
     looked: tuple[int, Objects] | None = None
     told: frozenset[str] = frozenset()
+    chosen: tuple[int, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in ("queued", "running")
 
 
 class State(NamedTuple):
@@ -76,6 +84,7 @@ def steps(state: State, rules: Rules) -> Iterator[Step]:
     for index, generation in enumerate(state.generations):
         yield from submitted(state, index, rules)
         yield from swept(state, index, rules)
+        yield from queued(state, index, rules)
         if generation.state == "running" and not generation.expired:
             yield "lease expires", state.put(index, generation._replace(expired=True))
         for run in generation.runs:
@@ -94,7 +103,7 @@ def submitted(state: State, index: int, rules: Rules) -> Iterator[Step]:
         yield ("submit", opened(state, owner, rules)) if fits else ("too little money", state)
     elif rules.keys[index] is None:
         return
-    elif known.state == "running":
+    elif known.is_open:
         yield "duplicate waits", state
     elif known.state == "captured":
         yield "duplicate replays images", told(state, owner, "image")
@@ -106,11 +115,36 @@ def submitted(state: State, index: int, rules: Rules) -> Iterator[Step]:
 
 def opened(state: State, index: int, rules: Rules) -> State:
     known = state.generations[index]
-    number = known.opened + 1
     epoch = known.epoch + 1 if rules.new_epochs else 1
+    if rules.jobs:
+        return state.put(index, known._replace(state="queued", epoch=epoch), held=HOLD)
+    return state.put(index, begun(known, epoch), held=HOLD)
+
+
+def begun(known: Generation, epoch: int) -> Generation:
+    number = known.opened + 1
     runs = (*known.runs, Run(number, epoch))
-    row = known._replace(state="running", epoch=epoch, expired=False, opened=number, runs=runs)
-    return state.put(index, row, held=HOLD)
+    return known._replace(state="running", epoch=epoch, expired=False, opened=number, runs=runs)
+
+
+def queued(state: State, index: int, rules: Rules) -> Iterator[Step]:
+    """A job waits: workers find it, one of them takes it up, or its caller cancels it."""
+    known = state.generations[index]
+    if known.state == "queued":
+        if len(known.chosen) < 2:
+            yield "worker finds it", state.put(index, known._replace(chosen=(*known.chosen, known.epoch)))
+        yield "cancel", told(state.put(index, known._replace(state="final"), held=-HOLD), index, "error")
+    for epoch in set(known.chosen):
+        left = list(known.chosen)
+        left.remove(epoch)
+        idle = known._replace(chosen=tuple(left))
+        yield "worker dies before it begins", state.put(index, idle)
+        if known.state == "queued" and known.epoch == epoch:
+            yield "begin", state.put(index, begun(idle, epoch))
+        elif rules.one_begins:
+            yield "another one was quicker", state.put(index, idle)
+        elif known.state == "running":
+            yield "begin", state.put(index, begun(idle, epoch))
 
 
 def worked(state: State, index: int, run: Run, rules: Rules) -> Iterator[Step]:
@@ -178,6 +212,8 @@ def swept(state: State, index: int, rules: Rules) -> Iterator[Step]:
         yield "sweeper comes late", state.put(index, idle)
     elif found:
         yield "sweeper rolls forward", captured(state, index, found)
+    elif rules.jobs and epoch < rules.epochs:
+        yield "sweeper queues it again", state.put(index, idle._replace(state="queued", epoch=epoch + 1))
     else:
         yield "sweeper voids", state.put(index, idle._replace(state="lost"), held=-HOLD)
 
@@ -202,7 +238,7 @@ def broken(state: State, rules: Rules) -> str | None:
     captures = sum(g.captures for g in generations)
     if state.posted != rules.posted - PRICE * captures:
         return "I2: the balance is what was put in, less every capture"
-    if state.held != HOLD * sum(g.state == "running" for g in generations):
+    if state.held != HOLD * sum(g.is_open for g in generations):
         return "I3: held tokens are the holds of open generations"
     if not 0 <= state.held <= state.posted:
         return "I4: held tokens lie between zero and the balance"
@@ -231,44 +267,3 @@ def broken_generation(generation: Generation) -> str | None:
     if "error" in generation.told and generation.captures:
         return "I9: after a final error the balance is unchanged"
     return None
-
-
-@dataclass
-class Exploration:
-    """What was found: `trace` holds the steps to the first state that breaks `violation`."""
-
-    states: int = 0
-    actions: set[str] = field(default_factory=set)
-    violation: str | None = None
-    trace: list[str] = field(default_factory=list)
-
-
-def explore(rules: Rules) -> Exploration:
-    """Every reachable state, nearest first; ends at the first one that breaks an invariant."""
-    start = State(rules.posted, 0, tuple(Generation() for _ in rules.keys))
-    came_from: dict[State, tuple[State, str] | None] = {start: None}
-    waiting, found = deque([start]), Exploration()
-    while waiting and found.violation is None:
-        state = waiting.popleft()
-        found.states += 1
-        found.violation = broken(state, rules)
-        resting = True
-        for action, reached in steps(state, rules):
-            found.actions.add(action)
-            resting = resting and reached == state
-            if reached not in came_from:
-                came_from[reached] = state, action
-                waiting.append(reached)
-        if found.violation is None and resting and state.held:
-            found.violation = "I14: nothing is left to do, and tokens are held"
-        if found.violation:
-            found.trace = trace_to(state, came_from)
-    return found
-
-
-def trace_to(state: State, came_from: dict[State, tuple[State, str] | None]) -> list[str]:
-    trace: list[str] = []
-    while (before := came_from[state]) is not None:
-        state, action = before
-        trace.append(action)
-    return trace[::-1]

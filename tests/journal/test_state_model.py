@@ -4,13 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from tests.journal.state_model import Exploration, Rules, explore
+from tests.journal.exploring import Exploration, explore
+from tests.journal.state_model import Rules
 
 TWINS = Rules()
 """Two requests with one key: attached, replayed, and run again after a loss, three times at most."""
 RIVALS = Rules(keys=("fox", None), epochs=1)
 """Two generations at once, of which the wallet holds for one."""
 RICH_RIVALS = replace(RIVALS, posted=4)
+
+JOBS = Rules(keys=(None,), epochs=2, jobs=True)
+"""A job that two workers may find, that its caller may cancel, and that is queued again when its worker dies."""
 
 SHARED = {
     "submit", "dispatch", "provider answers", "provider refuses", "store object", "settle", "respond image",
@@ -70,3 +74,24 @@ def test_a_trace_is_the_shortest_way_to_what_went_wrong() -> None:
 
     assert found.trace[:4] == ["submit", "lease expires", "sweeper looks", "sweeper voids"]
     assert len(found.trace) == 6
+
+
+def test_a_job_keeps_every_invariant_whoever_takes_it_up() -> None:
+    found = explore(JOBS)
+
+    assert (found.violation, found.trace) == (None, [])
+    assert found.states > 500
+    assert {
+        "begin",
+        "another one was quicker",
+        "cancel",
+        "sweeper queues it again",
+        "sweeper voids",
+    } <= found.actions
+
+
+def test_without_compare_and_set_two_workers_make_one_job() -> None:
+    found = explore(replace(JOBS, one_begins=False))
+
+    assert found.violation == "I7: two runs never write under one epoch's names"
+    assert found.trace.count("begin") == 2
