@@ -42,8 +42,9 @@ ATTEMPT |= {"started_at": "2026-01-01T00:00:00Z"}
 MIDNIGHT = (
     """
     UPDATE generations SET abandoned_at = abandoned_at - interval '1 day',
-        created_at = CASE WHEN created_at < now() - interval '15 minutes'
-            THEN created_at - interval '1 day' ELSE now() - interval '16 minutes' END,
+        created_at = CASE WHEN created_at < date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+            THEN created_at - interval '1 day' ELSE least(now() - interval '16 minutes',
+                date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '1 second') END,
         counted = CASE WHEN jsonb_typeof(counted) = 'array' THEN (
             SELECT jsonb_agg(jsonb_build_array(c -> 0, c -> 1, ((c ->> 2)::date - 1)::text))
             FROM jsonb_array_elements(counted) AS c) END
