@@ -41,6 +41,10 @@ from imagegate.routing import rows as health_rows
 from imagegate.routing.health import Health
 from imagegate.settings import Settings
 from imagegate.supervisor import Supervisor
+from imagegate.telemetry import lag
+from imagegate.telemetry.counts import Counts
+from imagegate.telemetry.lines import Lines
+from imagegate.telemetry.spans import NO_SPANS, Spans, open_spans
 
 log = structlog.get_logger()
 
@@ -59,6 +63,9 @@ class Status:
     prices_read_at: float = field(default_factory=monotonic)
     moderated: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How often moderation said what, by stage and verdict."""
+    counts: Counts = field(default_factory=Counts)
+    lines: Lines | None = None
+    """Who writes the log, where it is not left to whoever embeds this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,7 @@ class Services:
     supervisor: Supervisor
     status: Status
     health: Health
+    spans: Spans = NO_SPANS
 
 
 @asynccontextmanager
@@ -93,9 +101,7 @@ async def open_services(
         pool = WorkPool(threads=settings.work_threads or max(2, os.cpu_count() or 1))
         stack.callback(pool.close)
         check_refusal_fallback(settings, catalogue)
-        store = open_store(settings)
-        stack.push_async_callback(store.close)
-        await check_store(engine, store)
+        store = await stack.enter_async_context(checked_store(settings, engine))
         outbound = await stack.enter_async_context(open_outbound())
         journal = Journal(engine, new_id(), pooler=settings.database_pooler)
         services = Services(
@@ -116,6 +122,7 @@ async def open_services(
             supervisor=Supervisor(),
             status=Status(),
             health=Health(frozenset(p.name for p in catalogue.providers.values() if not p.rests)),
+            spans=await stack.enter_async_context(tracing(settings, journal.worker_id)),
         )
         failpoints.check(settings)
         if registry.alone_since is not None:
@@ -132,7 +139,8 @@ async def background(services: Services) -> AsyncIterator[None]:
     lane = asyncio.create_task(services.journal.run())
     known = (services.engine, services.journal.worker_id, services.health)
     await health_rows.load(services.engine, services.health)
-    upkeep = (refresh(services), lease.keep(), health_rows.keep(*known))
+    lateness = lag.watch(services.status.counts.lag)
+    upkeep = (refresh(services), lease.keep(), health_rows.keep(*known), lateness)
     others = [asyncio.create_task(work) for work in upkeep]
     try:
         yield
@@ -146,6 +154,16 @@ async def background(services: Services) -> AsyncIterator[None]:
             with suppress(asyncio.CancelledError):
                 await task
         await health_rows.save(*known)
+
+
+@asynccontextmanager
+async def tracing(settings: Settings, worker_id: UUID) -> AsyncIterator[Spans]:
+    """Spans, where somebody takes them; on the way out those that are left are sent. Raises OperatorError."""
+    spans = open_spans(settings.otel_endpoint, str(worker_id))
+    try:
+        yield spans
+    finally:
+        await asyncio.to_thread(spans.close)
 
 
 async def forget_workers(engine: AsyncEngine, alone_since: datetime, lease_s: float) -> None:
@@ -176,6 +194,17 @@ async def count_workers(engine: AsyncEngine) -> int:
     async with engine.connect() as connection:
         query = text("SELECT count(*) FROM workers WHERE lease_until > now()")
         return int((await connection.execute(query)).scalar_one())
+
+
+@asynccontextmanager
+async def checked_store(settings: Settings, engine: AsyncEngine) -> AsyncIterator[ImageStore]:
+    """The store, opened. Raises OperatorError."""
+    store = open_store(settings)
+    try:
+        await check_store(engine, store)
+        yield store
+    finally:
+        await store.close()
 
 
 async def check_store(engine: AsyncEngine, store: ImageStore) -> None:

@@ -30,6 +30,11 @@ NEXT = {
     "no_provider_configured": "See what is configured: imagegate doctor",
     "insufficient_quota": "Top up: imagegate wallets top-up --account NAME --tokens N --reason TEXT [--env test]",
     "billing_unavailable": "Look: imagegate doctor",
+    "budget_exceeded": "See the budgets: imagegate limits show --account NAME",
+    "storage_unavailable": "Look: imagegate config check",
+    "all_providers_failed": "See why: imagegate logs tail --status failed, then: imagegate doctor ID",
+    "upstream_timeout": "See why: imagegate logs tail --status failed, then: imagegate doctor ID",
+    "rejected_by_provider": "See what the model takes: imagegate models parameters MODEL",
 }
 
 
@@ -67,7 +72,9 @@ class Desk:
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(*columns, box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")  # an id that is cut cannot be copied
         for row in rows:
             table.add_row(*row)
         wide = None if sys.stdout.isatty() else WIDE
@@ -101,6 +108,12 @@ class Desk:
 
         return load_settings(**{name: value for name, value in overrides.items() if value is not None})
 
+    def quiet_settings(self) -> "Settings":
+        """For a verb that does one thing: what it says is enough, unless a level of the log was asked for."""
+        settings = self.settings()
+        asked = "log_level" in settings.model_fields_set
+        return settings if asked else settings.model_copy(update={"log_level": "WARNING"})
+
     @asynccontextmanager
     async def registry(self) -> AsyncIterator["Registry"]:
         """The database's records, opened."""
@@ -114,9 +127,13 @@ class Desk:
         from imagegate.cli.logs import log_to_stderr
         from imagegate.services import open_services
 
-        log_to_stderr(settings.log_level)
-        async with opened(self, open_services(settings, self.say)) as services:
-            yield services
+        lines = log_to_stderr(settings.log_level)
+        try:
+            async with opened(self, open_services(settings, self.say)) as services:
+                services.status.lines = lines
+                yield services
+        finally:
+            lines.flush()
 
 
 @asynccontextmanager

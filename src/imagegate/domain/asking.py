@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -153,7 +154,8 @@ class Asked:
     """How a request arrived: by what a repetition of it is recognised.
 
     retry: how often the caller's library says it has tried before. session, trace: what the caller groups it by, which
-    does not make another request of it. body_bytes: as its length was told; None = it was not.
+    does not make another request of it. body_bytes: as its length was told; None = it was not. request_id: as the
+    answer tells it. since_s: when its body had been read, by the monotonic clock.
     """
 
     route: str
@@ -162,6 +164,8 @@ class Asked:
     session: str | None = None
     trace: str | None = None
     body_bytes: int | None = None
+    request_id: str | None = None
+    since_s: float = field(default_factory=monotonic, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,13 +58,14 @@ async def accept(
     request = await inputs.summed(services.pool, request)
     said = records.request_json(request)
     fingerprint = recall.fingerprint_of(principal, asked, said)
-    known = await recall.find(services, principal, asked, fingerprint)
+    known = await services.spans.over("recall", recall.find(services, principal, asked, fingerprint))
     failpoints.reach(services.settings, "after_recall")
     replayed = known is not None
     if known is None:
-        plan = pipeline.estimate(services, principal, request)
+        plan = services.spans.plain("plan", pipeline.estimate, services, principal, request)
         job = await job_of(services, principal, request, link_base)
-        entered = await admission.enter(services, principal, request, plan, slot=False)
+        entering = admission.enter(services, principal, request, plan, slot=False)
+        entered = await services.spans.over("admit", entering)
         listener.admitted(entered.taken)
         if entered.request.images:
             plan = await pipeline.measured(services, principal, entered)

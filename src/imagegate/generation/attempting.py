@@ -83,7 +83,8 @@ async def attempt(
         failpoints.reach(services.settings, "before_dispatch")
         result = await services.adapters[health.provider].generate(call)
         failpoints.reach(services.settings, "after_answer")
-        delivered = await deliver_all(services, reservation, candidate, result, run)
+        delivering = deliver_all(services, reservation, candidate, result, run)
+        delivered = await services.spans.over("deliver", delivering)
     except (AttemptFailed, ContentRejected, InvalidRequest, ModerationUnavailable) as failed:
         error = as_told(failed, key)
     except BaseException:
@@ -93,9 +94,15 @@ async def attempt(
     ms, known = round((monotonic() - since) * 1000), run.attempts[started.seq]
     told = ended(services, known, candidate, result, error, (delivered, images), ms)
     run.attempts[started.seq] = told
-    if error is not None:
-        log.info("attempt_failed", provider=told.provider, outcome=told.outcome, ms=told.ms)
+    _tell(services, told)
     return error
+
+
+def _tell(services: Services, told: Attempt) -> None:
+    services.status.counts.attempted(told)
+    services.spans.note(told.outcome, told.images)
+    if told.outcome != "DELIVERED":
+        log.info("attempt_failed", provider=told.provider, outcome=told.outcome, ms=told.ms)
 
 
 async def _call(

@@ -126,7 +126,8 @@ async def _ask(
     """One call's worth of images from one candidate, with a second attempt where the provider was only busy."""
     for number in range(1, ATTEMPTS_A_CANDIDATE + 1):
         again = number > 1
-        error = await attempt(services, reservation, candidate, record, forms, images, run, again=again)
+        asking = attempt(services, reservation, candidate, record, forms, images, run, again=again)
+        error = await services.spans.over("attempt", asking, candidate)
         if error is None:
             run.served = candidate
             return

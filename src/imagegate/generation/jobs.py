@@ -20,7 +20,7 @@ from imagegate.errors import (
     NotSent,
     RefusedUnbilled,
 )
-from imagegate.generation import inputs, pipeline, records, resuming
+from imagegate.generation import inputs, pipeline, records, resuming, summary
 from imagegate.generation.accepting import drop_pictures, kept_pictures
 from imagegate.generation.admission import Admission
 from imagegate.generation.listening import Patient
@@ -46,8 +46,9 @@ CHOSEN = text(
 )
 EXPIRED = text(
     """
-    SELECT account_id, env, id FROM generations
-    WHERE state = 'queued' AND worker_id IS NULL AND expires_at <= now() LIMIT :rows
+    SELECT account_id, env, id, key_id, model, job, jsonb_build_object('arrived', request -> 'arrived') AS request,
+        extract(epoch FROM now() - created_at)::double precision AS age_s
+    FROM generations WHERE state = 'queued' AND worker_id IS NULL AND expires_at <= now() LIMIT :rows
     """
 )
 OVER = text(
@@ -88,7 +89,7 @@ async def make(services: Services, row: Any, reservation: Reservation) -> None:
     try:
         work = await work_of(services, row, reservation)
         if work is not None:
-            await pipeline.owned(services, work, reservation)
+            await services.spans.over("job", pipeline.owned(services, work, reservation))
     except ImagegateError as error:
         log.info("job_failed", generation=public_id("gen", row.id), code=error.code)
 
@@ -186,5 +187,6 @@ async def drop_expired(services: Services) -> int:
         item = Drop(job.account_id, job.env, job.id, row)
         if isinstance(await services.journal.change(item, patience_s=PATIENCE_S), Settled):
             await drop_pictures(services, job.account_id, job.env, job.id)
+            summary.swept(services, job, "expired", 0)
             dropped += 1
     return dropped

@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from imagegate import failpoints
 from imagegate.domain import Asked, Generation, GenerationRequest, Plan, Principal, Reservation
 from imagegate.errors import CallerError, GenerationPending, ImagegateError, Interrupted
-from imagegate.generation import admission, auto, inputs, planning, previews, quotes, recall, records
+from imagegate.generation import admission, auto, inputs, planning, previews, quotes, recall, records, summary
 from imagegate.generation.admission import Admission
 from imagegate.generation.execution import execute
 from imagegate.generation.listening import Listening
@@ -66,11 +66,11 @@ async def generate(
     request = await inputs.summed(services.pool, request)
     said = records.request_json(request)
     fingerprint = recall.fingerprint_of(principal, asked, said)
-    known = await recall.find(services, principal, asked, fingerprint)
+    known = await services.spans.over("recall", recall.find(services, principal, asked, fingerprint))
     failpoints.reach(services.settings, "after_recall")
     if known is None:
-        plan = estimate(services, principal, request)
-        entered = await admission.enter(services, principal, request, plan)
+        plan = services.spans.plain("plan", estimate, services, principal, request)
+        entered = await services.spans.over("admit", admission.enter(services, principal, request, plan))
         listener.admitted(entered.taken)
         if entered.request.images:
             plan = await measured(services, principal, entered)
@@ -195,7 +195,13 @@ async def owned(services: Services, work: Work, reservation: Reservation) -> Gen
             await _pin(services, work, reservation, work.opened_at)
         mark_when_gone(services, work.principal, work.asked, work.listener, reservation.generation_id)
         work.listener.opened(reservation.generation_id)
-        return await fulfil(services, work, reservation)
+        made = await fulfil(services, work, reservation)
+    except Exception as error:
+        summary.failed(services, work, reservation, error)
+        raise
+    else:
+        summary.completed(services, work, made)
+        return made
     finally:
         services.status.running.discard(reservation.generation_id)
         who = reservation.principal
@@ -235,7 +241,7 @@ async def reserve(services: Services, work: Work) -> Reservation | Existing:
         job=work.job,
     )
     failpoints.reach(services.settings, "before_open")
-    outcome = await services.journal.open(wanted)
+    outcome = await services.spans.over("open", services.journal.open(wanted))
     if isinstance(outcome, Existing):
         return outcome
     if work.admission.verdict is not None:
@@ -274,7 +280,8 @@ async def fulfil(services: Services, work: Work, reservation: Reservation) -> Ge
         error = _first(raised)
         if not isinstance(error, ImagegateError):
             log.exception("line_bug", generation=str(reservation.generation_id))
-        if work.postpone is None or not await work.postpone():
+        run.postponed = work.postpone is not None and await work.postpone()
+        if not run.postponed:
             await void(services, reservation, run.outcome if run.errors else "final", error, run)
         raise error from None
     return await capture(services, reservation, work.plan, run)

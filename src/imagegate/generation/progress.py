@@ -28,6 +28,7 @@ async def unheard(preview: Preview, attempt: int) -> None:
 class Execution:
     """What came of it so far. `ended` counts images that nobody else may be asked for.
 
+    postponed: it failed for now, and a later turn may make it.
     refused: a provider's moderation refused, so that only those may be asked whom the operator names for it.
     invalid: a provider gave something that is no image.
     accepted: a provider has the work under an id of its own, so that it may still be there after the deadline.
@@ -40,6 +41,7 @@ class Execution:
     errors: list[ImagegateError] = field(default_factory=list)
     usage: dict[str, Any] = field(default_factory=dict)
     ended: int = 0
+    postponed: bool = False
     refused: bool = False
     invalid: bool = False
     served: Candidate | None = None

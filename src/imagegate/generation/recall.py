@@ -26,7 +26,7 @@ from imagegate.errors import (
     ImagegateError,
     NotFound,
 )
-from imagegate.generation import records
+from imagegate.generation import records, summary
 from imagegate.generation.purge import GONE
 from imagegate.ids import public_id
 from imagegate.journal.items import Claim, Existing
@@ -101,8 +101,11 @@ async def retell(services: Services, principal: Principal, asked: Asked, known: 
     async with services.engine.connect() as connection:
         generation = await records.get_generation(connection, principal, name)
     if generation.status != "completed":
-        raise remembered(generation)
+        error = remembered(generation)
+        summary.replayed(services, principal, asked, generation, error)
+        raise error
     images = await asyncio.gather(*(with_bytes(services, image) for image in generation.images))
+    summary.replayed(services, principal, asked, generation)
     return replace(generation, images=tuple(images), replayed=True)
 
 

@@ -62,6 +62,7 @@ def open_row(
 def arrived_json(asked: Asked) -> dict[str, Any]:
     """How a request arrived, for the log. It stands beside what was said, and is no part of its fingerprint."""
     arrived = {"session_id": asked.session, "trace_id": asked.trace, "body_bytes": asked.body_bytes}
+    arrived["request_id"] = asked.request_id
     known = {name: value for name, value in arrived.items() if value is not None}
     return {"arrived": known} if known else {}
 

@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from imagegate.domain import Attempt, Image, Quote
 from imagegate.errors import ImagegateError, NotFound, WorkerLost
-from imagegate.generation import quotes, records, resuming
+from imagegate.generation import quotes, records, resuming, summary
 from imagegate.ids import public_id
 from imagegate.journal.books import MOST_EPOCHS
 from imagegate.journal.items import Done, Requeue, Settle, Settled
@@ -133,6 +133,8 @@ async def recover(services: Services, row: Any) -> bool:
     won = isinstance(outcome, Settled)
     if won:
         log.warning("generation_recovered", generation=public_id("gen", row.id), images=len(found))
+        charged = min(wanted.tokens, row.hold_tokens) if found else 0
+        summary.swept(services, row, "recovered" if found else "lost", len(found), charged)
     return won
 
 

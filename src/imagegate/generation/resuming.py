@@ -35,7 +35,7 @@ from imagegate.errors import (
     ModerationUnavailable,
     UnknownModel,
 )
-from imagegate.generation import planning, quotes, records
+from imagegate.generation import planning, quotes, records, summary
 from imagegate.generation.attempting import call_for, deliver_all, ended
 from imagegate.generation.progress import Execution
 from imagegate.generation.settling import PATIENCE_S, capture, discard, void
@@ -136,11 +136,13 @@ async def go_on(
         stored = [*found, *run.images]
         run.images = joined(found, run.images, plan.quote.n)
         if run.images:
-            await capture(services, reservation, plan, run)
+            made = await capture(services, reservation, plan, run)
+            summary.swept(services, row, "recovered", len(made.images), made.charged_tokens)
             await discard(services, reservation, stored)
             return
         error = run.failure(public_id("gen", row.id))
         await void(services, reservation, "final", error, run)
+        summary.swept(services, row, summary.outcome_of(error), 0)
     except Exception:
         log.exception("resume_bug", generation=public_id("gen", row.id))  # the next sweep finds it again
         raise
@@ -188,6 +190,7 @@ async def resume(
     run.attempts[place] = ended(
         services, attempt, candidate, result, failed, (delivered, plan.quote.n), attempt.ms
     )
+    services.status.counts.delivered(run.attempts[place])
 
 
 def worst_cost(services: Services, row: Any) -> Decimal | None:

@@ -35,7 +35,7 @@ async def capture(services: Services, reservation: Reservation, plan: Plan, run:
         attempts=records.attempt_rows(run.attempts),
     )
     failpoints.reach(services.settings, "before_settle")
-    outcome = await services.journal.settle(wanted, patience_s=PATIENCE_S)
+    outcome = await services.spans.over("settle", services.journal.settle(wanted, patience_s=PATIENCE_S))
     failpoints.reach(services.settings, "after_settle")
     if not isinstance(outcome, Settled):
         if outcome.state not in OPEN_STATES:  # else whoever took it over may have found them
@@ -60,7 +60,7 @@ async def void(
         row=records.voided_row(error) | judged(run),
         attempts=records.attempt_rows(run.attempts),
     )
-    await services.journal.settle(wanted, patience_s=PATIENCE_S)
+    await services.spans.over("settle", services.journal.settle(wanted, patience_s=PATIENCE_S))
 
 
 def judged(run: Execution) -> dict[str, Any]:

@@ -62,6 +62,11 @@ class WorkPool:
             self._askers = WorkPool(threads=CHILDREN, queue=self._queue, name="apart")
         return await self._askers.run(self._children.ask, work, *args, **kwargs)
 
+    @property
+    def processes(self) -> int:
+        """Children that are there for `apart`."""
+        return 0 if self._children is None else len(self._children)
+
     def _done(self, _: object) -> None:
         self._pending -= 1
 

@@ -74,6 +74,9 @@ class Children:
         self._lock = Lock()
         self._closed = False
 
+    def __len__(self) -> int:
+        return len(self._all)
+
     def ask(self, work: Callable[..., bytes], *args: object, **kwargs: object) -> bytes:
         """Blocking. Raises Unworkable, Overloaded."""
         child = self._take()

@@ -129,12 +129,15 @@ def asked_of(request: Request, route: str) -> Asked:
         text = "An Idempotency-Key has 1 to 128 characters of A-Z a-z 0-9 . _ ~ : -"
         raise InvalidRequest(text, code="invalid_idempotency_key", param="Idempotency-Key")
     tried, length = headers.get(b"x-stainless-retry-count", b""), headers.get(b"content-length", b"")
+    session, trace = grouping_of(headers)
     return Asked(
         route,
         key,
         int(tried) if tried.isdigit() and len(tried) < 4 else 0,
-        *grouping_of(headers),
+        session,
+        trace or services_of(request).spans.trace_id(),
         int(length) if length.isdigit() else None,
+        request.scope.get("imagegate.request_id"),
     )
 
 

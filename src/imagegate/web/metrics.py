@@ -16,6 +16,7 @@ from imagegate.routing.health import OfferingHealth
 from imagegate.services import Services
 from imagegate.telemetry import OfferingReading, Reading, Telemetry
 from imagegate.web.dependencies import services_of
+from imagegate.webhooks.gauges import Waiting, read_waiting
 
 log = structlog.get_logger()
 
@@ -46,22 +47,22 @@ class Metrics:
         return Response(self._telemetry.render(reading), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-Seen = tuple[Gauges, Proof | None]
+Seen = tuple[Gauges, Proof | None, Waiting]
 
 
 async def look(services: Services) -> Seen | None:
-    """The ledger's gauges, and its last proof; None when the database does not give them in time."""
+    """The ledger's gauges, its last proof and the events that wait; None when the database is too slow."""
     try:
         async with asyncio.timeout(PATIENCE_S), services.engine.connect() as connection:
             await connection.execute(text(f"SET LOCAL statement_timeout = '{PATIENCE_S:.0f}s'"))
-            return await read_gauges(connection), await last_proof(connection)
+            return await read_gauges(connection), await last_proof(connection), await read_waiting(connection)
     except Exception as error:
         log.warning("metrics_without_database", error=type(error).__name__)
         return None
 
 
 def read(services: Services, seen: Seen | None) -> Reading:
-    gauges, proof = seen or (None, None)
+    gauges, proof, hooks = seen or (None, None, None)
     return Reading(
         in_flight=len(services.status.running),
         journal_waiting=len(services.journal),
@@ -72,6 +73,11 @@ def read(services: Services, seen: Seen | None) -> Reading:
         oldest_open_hold_s=gauges.oldest_open_hold_s if gauges else None,
         jobs_waiting=gauges.jobs_waiting if gauges else None,
         oldest_job_s=gauges.oldest_job_s if gauges else None,
+        webhooks_waiting=hooks.waiting if hooks else None,
+        oldest_webhook_s=hooks.oldest_s if hooks else None,
+        picture_processes=services.pool.processes,
+        log_lines_dropped=services.status.lines.dropped if services.status.lines else None,
+        counts=services.status.counts,
         proof_violations=proof.violations if proof else None,
         proof_at_s=proof.at.timestamp() if proof else None,
         moderated=services.status.moderated,

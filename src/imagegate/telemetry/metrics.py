@@ -1,4 +1,4 @@
-"""What this process counts, and how it is told to Prometheus. Text format; no label can take endless values."""
+"""What is told to Prometheus, in its text format: what this process counts, and what is read as somebody looks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from imagegate.telemetry.counts import Counts
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -23,11 +25,16 @@ class Reading:
     oldest_open_hold_s: float | None = None
     jobs_waiting: int | None = None
     oldest_job_s: float | None = None
+    webhooks_waiting: int | None = None
+    oldest_webhook_s: float | None = None
+    picture_processes: int | None = None
+    log_lines_dropped: int | None = None
     proof_violations: int | None = None
     proof_at_s: float | None = None
     offerings: Sequence["OfferingReading"] = ()
     moderated: Mapping[tuple[str, str], int] | None = None
     """How often moderation said what, by stage and verdict."""
+    counts: Counts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,17 @@ GAUGES = (
         "How long the oldest of them has waited; 0 when there is none.",
         "oldest_job_s",
     ),
+    ("imagegate_webhooks_waiting", "Events that no receiver has taken yet.", "webhooks_waiting"),
+    (
+        "imagegate_oldest_webhook_seconds",
+        "How long the oldest of them has waited; 0 when there is none.",
+        "oldest_webhook_s",
+    ),
+    (
+        "imagegate_picture_processes",
+        "Child processes that decode what strangers sent.",
+        "picture_processes",
+    ),
     (
         "imagegate_ledger_violations",
         "Rows that the last `imagegate ledger verify` found to break an invariant.",
@@ -86,6 +104,15 @@ GAUGES = (
         "When that was, in seconds since 1970.",
         "proof_at_s",
     ),
+)
+
+COUNTERS = (
+    (
+        "imagegate_limiter_fallbacks",
+        "Requests whose limits were kept by this process alone, since Redis was away.",
+        "limiter_fallbacks",
+    ),
+    ("imagegate_log_lines_dropped", "Log lines that nobody took in time.", "log_lines_dropped"),
 )
 
 
@@ -143,8 +170,9 @@ class Read(Collector):
         for labels, times in sorted((self._reading.moderated or {}).items()):
             moderation.add_metric(labels, times)
         yield moderation
-        if self._reading.limiter_fallbacks is not None:
-            about = "Requests whose limits were kept by this process alone, since Redis was away."
-            yield CounterMetricFamily(
-                "imagegate_limiter_fallbacks", about, value=self._reading.limiter_fallbacks
-            )
+        for name, about, field in COUNTERS:
+            value = getattr(self._reading, field)
+            if value is not None:
+                yield CounterMetricFamily(name, about, value=value)
+        if self._reading.counts is not None:
+            yield from self._reading.counts.metrics()
