@@ -1,10 +1,11 @@
 """create_app(settings): routers, the one ASGI layer, error handlers, lifespan. Assembly only."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,17 +13,18 @@ from starlette.routing import BaseRoute, Match, Route
 
 from imagegate import __version__
 from imagegate.admin import http as admin
+from imagegate.admin.console.routes import ROUTES as CONSOLE
 from imagegate.dialects import FACES, HOT, ROUTERS
 from imagegate.errors import ImagegateError, MethodNotAllowed, NotFound
 from imagegate.services import Services, open_services
 from imagegate.settings import Settings, load_settings
 from imagegate.telemetry import Telemetry
-from imagegate.web import docs
+from imagegate.web import docs, error_page
 from imagegate.web.media import media
 from imagegate.web.metrics import Metrics
 from imagegate.web.openapi import complete
 from imagegate.web.outages import OUTAGES, outage
-from imagegate.web.process import Shell, bug_response, error_response, healthz, readyz
+from imagegate.web.process import Handler, Shell, bug_response, error_response, healthz, readyz
 
 ABOUT = """One OpenAI-compatible endpoint in front of every image model. The wallet is debited only for images
 that exist and can be fetched."""
@@ -51,19 +53,44 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers=exception_handlers(),
+        telemetry=traces(services),
     )
     for router in (*ROUTERS, admin.router):
         app.include_router(router)
     telemetry = Telemetry()
     app.router.routes += [
+        *error_page.ROUTES,
         *docs.ROUTES,
+        *CONSOLE,
         Route("/metrics", Metrics(telemetry).answer, methods=["GET"], include_in_schema=False),
         Route("/media/{path:path}", media, methods=["GET"], include_in_schema=False),
         Route("/healthz", healthz, methods=["GET"], include_in_schema=False),
         Route("/readyz", readyz, methods=["GET"], include_in_schema=False),
     ]
     describe(app)
-    return Shell(app, HOT, (admin.FACE, *FACES), telemetry)
+    return Shell(app, hot(services), (admin.FACE, *FACES), telemetry)
+
+
+def hot(services: Services | None) -> Mapping[tuple[str, str], Handler]:
+    """What goes past FastAPI's routing; nothing where requests have spans, since FastAPI makes those."""
+    return HOT if services is None or services.spans.provider is None else {}
+
+
+UNTRACED = ("/media/", "/healthz", "/readyz", "/metrics", "/console")
+
+
+def traces(services: Services | None) -> TelemetryConfig:
+    """FastAPI's own spans, where tracing is on. Its metrics and logs stay off: /metrics and the log tell more."""
+    provider = services.spans.provider if services else None
+    return {
+        "tracer_provider": provider,
+        "tracing": provider is not None,
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "auto_configure": False,
+        "exclude": lambda scope: scope["path"].startswith(UNTRACED),
+    }
 
 
 def exception_handlers() -> dict[Any, Callable[[Request, Any], Any]]:

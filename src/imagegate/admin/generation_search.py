@@ -28,7 +28,7 @@ class Search:
     """None = any. account: `acc_…` or a name. key: `key_…`. class_ and provider: of one and the same attempt.
 
     id_text: at least 4 hex digits that the id contains, with or without `gen_`. since <= creation < until.
-    model: an id. status: as callers see it.
+    model: an id. status: as callers see it. prompt: text that it has in it, large or small letters.
     """
 
     account: str | None = None
@@ -43,6 +43,7 @@ class Search:
     since: datetime | None = None
     until: datetime | None = None
     id_text: str | None = None
+    prompt: str | None = None
 
 
 async def search(
@@ -92,6 +93,8 @@ async def conditions(connection: AsyncConnection, wanted: Search) -> list[Column
         found.append(g.created_at >= wanted.since)
     if wanted.until is not None:
         found.append(g.created_at < wanted.until)
+    if wanted.prompt is not None:
+        found.append(g.request["prompt"].astext.icontains(wanted.prompt, autoescape=True))
     if wanted.id_text is not None:
         found.append(id_has(wanted.id_text))
     if wanted.provider is not None or wanted.class_ is not None:

@@ -27,6 +27,7 @@ Picture   {image}
           {size} pixels, {bytes:,} bytes, drawn in {seconds:.1f} s for {charged_tokens:,} tokens
 API base  {base_url}
 Test key  {api_key}
+Console   {console}
 
 from openai import OpenAI
 client = OpenAI(base_url="{base_url}", api_key="{api_key}")
@@ -44,6 +45,7 @@ def demo(
     import uvloop
 
     async def work(desk: Desk) -> None:
+        from imagegate.cli.console import sign_in_link
         from imagegate.cli.listener import base_url
 
         settings = desk.settings(host=HOST, port=port)
@@ -58,6 +60,7 @@ def demo(
                             shown = await draw(
                                 f"{base_url(listener)}/v1", key, settings.data_dir / "demo.png"
                             )
+                        shown["console"] = sign_in_link(services.keyring, base_url(listener))
                         desk.answer(shown, SHOWN.format(**shown))
                         if not leave:
                             desk.say("Serving on. Stop with Ctrl-C.")

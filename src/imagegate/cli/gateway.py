@@ -14,6 +14,7 @@ import uvicorn
 from imagegate.app import create_app
 from imagegate.cli.heap import give_large_blocks_back
 from imagegate.cli.listener import refused
+from imagegate.cli.proxies import behind_proxies
 from imagegate.services import Services
 from imagegate.worker import working
 
@@ -92,15 +93,14 @@ def on_signals(say: Callable[[str], None]) -> Iterator[Stop]:
 def configured(services: Services) -> uvicorn.Config:
     settings = services.settings
     return uvicorn.Config(
-        create_app(services=services),
+        behind_proxies(create_app(services=services), settings.trusted_proxies),
         http="httptools",
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies or None,
+        proxy_headers=False,  # `behind_proxies` believes them
         backlog=2048,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=ceil(settings.drain_s) + GRACE_S,

@@ -45,13 +45,22 @@ def serve(host: HostOption = None, port: PortOption = None, json: Json = False) 
 
 
 async def greet(desk: Desk, services: "Services", url: str) -> None:
-    """One line with the address; whoever has no account yet learns how to make one."""
-    from imagegate.admin import accounts
+    """One line with the address; whoever has no account yet learns how to make one.
+
+    As long as there is no operator's key, a link into the console too.
+    """
+    from imagegate.admin import accounts, operators
+    from imagegate.cli.console import sign_in_link
 
     if desk.json:
         desk.answer({"url": url, "base_url": f"{url}/v1"}, "")
     desk.say(f"imagegate listens on {url} (API base {url}/v1, stop with Ctrl-C)")
     async with services.engine.connect() as connection:
+        if not await operators.page_operators(connection, None, 1):
+            base = services.settings.public_url or url
+            desk.say(
+                f"Console (this link works once, for 15 minutes): {sign_in_link(services.keyring, base)}"
+            )
         if not await accounts.list_accounts(connection):
             desk.say(
                 "There is no account yet. In another terminal: imagegate accounts create NAME, "

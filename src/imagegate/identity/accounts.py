@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from imagegate.errors import Conflict, NotFound
 from imagegate.identity.tables import accounts
 from imagegate.ids import parse_public_id, public_id
+
+MOST_COMPARED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,16 @@ async def read_account(connection: AsyncConnection, who: str) -> Account:
     wanted = accounts.c.name == who if account_id is None else accounts.c.id == account_id
     row = (await connection.execute(select(accounts).where(wanted))).one_or_none()
     if row is None:
-        raise NotFound(f"There is no account {who!r}. Make it: imagegate accounts create {who!r}")
+        raise await absent(connection, who)
     return account_from(row)
+
+
+async def absent(connection: AsyncConnection, who: str) -> NotFound:
+    """For an operator: no account is called so, but another one nearly."""
+    names = (await connection.execute(select(accounts.c.name).limit(MOST_COMPARED))).scalars().all()
+    close = get_close_matches(who[:200], names, n=1)
+    meant = f" Did you mean {close[0]!r}?" if close else ""
+    return NotFound(f"There is no account {who!r}.{meant} Make it: imagegate accounts create {who!r}")
 
 
 async def page_accounts(connection: AsyncConnection, after: UUID | None, limit: int) -> list[Account]:

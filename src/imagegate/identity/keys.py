@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from imagegate.domain import Principal, RateLimits
 from imagegate.errors import InvalidRequest, NotFound, Unauthenticated
+from imagegate.identity.accounts import absent
 from imagegate.identity.secret import digest
 from imagegate.identity.tables import accounts, api_keys
 from imagegate.ids import new_id
@@ -161,7 +162,7 @@ async def get_account(connection: AsyncConnection, name: str) -> UUID:
     """Raises NotFound."""
     account_id = await find_account(connection, name)
     if account_id is None:
-        raise NotFound(f"There is no account {name!r}. Make it: imagegate accounts create {name!r}")
+        raise await absent(connection, name)
     return account_id
 
 

@@ -86,6 +86,13 @@ async def find_operator(connection: AsyncConnection, pepper: bytes, key: str) ->
     return operator_from(row)
 
 
+async def find_active(connection: AsyncConnection, operator_id: UUID) -> Operator | None:
+    """None: the key is unknown, revoked or expired."""
+    query = select(*SHOWN).where(operator_keys.c.id == operator_id, is_active())
+    row = (await connection.execute(query)).one_or_none()
+    return operator_from(row) if row is not None else None
+
+
 async def confirm(tx: AsyncConnection, operator_id: UUID) -> None:
     """The key stays as good as it is until `tx` ends: who revokes it waits. Raises Unauthenticated."""
     query = select(operator_keys.c.id).where(operator_keys.c.id == operator_id, is_active())

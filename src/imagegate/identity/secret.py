@@ -27,6 +27,7 @@ class Keyring:
     key_pepper: bytes = field(repr=False)
     links: bytes = field(repr=False)
     sealing: bytes = field(repr=False)
+    console: bytes = field(repr=False)
     fingerprint: str
 
     @classmethod
@@ -35,6 +36,7 @@ class Keyring:
             key_pepper=_derive(master, "imagegate api key pepper 1"),
             links=_derive(master, "imagegate media links 1"),
             sealing=_derive(master, "imagegate sealing 1"),
+            console=_derive(master, "imagegate console 1"),
             fingerprint=_derive(master, "imagegate fingerprint 1").hex()[:32],
         )
 

@@ -138,3 +138,12 @@ audit_log = Table(
     Column("detail", JSONB(none_as_null=True), comment="before and after; never a secret"),
     Column("request_id", Text),
 )
+
+console_spent = Table(
+    "console_spent",
+    metadata,
+    Column(
+        "id", Uuid, primary_key=True, comment="of a sign-in link that was used, or a session that was left"
+    ),
+    Column("until", DateTime(timezone=True), nullable=False, comment="after that it would be refused anyway"),
+)

@@ -200,11 +200,24 @@ class Settings(BaseSettings):
         False, description="true: what a moderator says nothing of passes. Else it is refused with 503."
     )
     moderation_output: bool = Field(False, description="true: images that were made are judged too.")
+    console_sso_header: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9-]{1,64}$",
+        description="A header in which a trusted proxy names who is signed in to the console.",
+    )
+    console_sso_role: Literal["read", "write"] = Field(
+        "read", description="read or write: what those may do whom the proxy names."
+    )
     cdn_safe_status: bool = Field(
         False, description="true: 502 and 504 are sent as 424, for CDNs that replace their bodies."
     )
     log_level: str = Field(
         "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", description="Least level that is logged."
+    )
+    otel_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^/]+",
+        description="Where traces go: base URL of an OTLP receiver, as http://127.0.0.1:4318. Absent: nowhere.",
     )
     failpoint: str | None = Field(
         None, description="Tests only: name:action, where the process fails on purpose."
@@ -236,6 +249,10 @@ class Settings(BaseSettings):
             )
         if self.failpoint and not self.allow_failpoints:
             raise ValueError("IMAGEGATE_FAILPOINT is refused without IMAGEGATE_ALLOW_FAILPOINTS=1")
+        if self.console_sso_header and self.trusted_proxies.strip() in ("", "*"):
+            raise ValueError(
+                "IMAGEGATE_CONSOLE_SSO_HEADER needs the proxies' addresses in IMAGEGATE_TRUSTED_PROXIES"
+            )
         if self.heartbeat_s * 2 > self.worker_lease_s:
             raise ValueError("IMAGEGATE_WORKER_LEASE_S must be at least twice IMAGEGATE_HEARTBEAT_S")
         return self
