@@ -76,3 +76,16 @@ def test_wrong_use_ends_with_2_and_leaves_stdout_alone(shell: Shell) -> None:
         said = shell.run(*wrong)
         assert (said.code, said.out) == (2, ""), wrong
         assert "Usage: imagegate" in said.err
+
+
+def test_a_mistyped_verb_account_or_model_is_answered_with_what_was_meant(shell: Shell) -> None:
+    shell.json("accounts", "create", "gertrude")
+
+    verbs = [shell.run(*words).err for words in (("doctr",), ("keys", "creat"), ("db", "backpu"))]
+    shown = shell.refused("wallets", "show", "--account", "gertrud")
+    drawn = shell.refused("image", "a fox", "-m", "sandbx", "--account", "gertrude")
+
+    for said, meant in zip(verbs, ("doctor", "create", "backup"), strict=True):
+        assert f"Did you mean '{meant}'?" in said
+    assert "Did you mean 'gertrude'?" in shown["message"]
+    assert "Did you mean" in drawn["message"]

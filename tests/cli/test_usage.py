@@ -37,6 +37,25 @@ def test_usage_is_told_as_table_json_and_csv(shell: Shell) -> None:
     )
 
 
+def test_days_and_hours_are_grouped_by_like_anything_else(shell: Shell) -> None:
+    shell.json("accounts", "create", "hourly")
+    shell.json("image", "a fox", "-m", "sandbox", "-s", "256x256", "--account", "hourly")
+    of = ("--account", "hourly", "--env", "test")
+
+    by_day, by_hour = (
+        shell.json("usage", *of, "--by", "day"),
+        shell.json("usage", *of, "--by", "app,key,hour"),
+    )
+
+    assert (by_day["by"], by_day["bucket"]) == ([], "day")
+    assert by_day["rows"][0]["at"].endswith("T00:00:00Z")
+    assert (by_hour["by"], by_hour["bucket"]) == (["app", "key"], "hour")
+    (row,) = by_hour["rows"]
+    assert (row["app"], row["key"][:4], row["images"]) == ("cli", "key_", 1)
+    assert shell.run("usage", *of, "--by", "day,hour").code == 2
+    assert shell.run("usage", *of, "--by", "day", "--bucket", "hour").code == 2
+
+
 def test_a_label_is_no_formula_in_a_spreadsheet(shell: Shell) -> None:
     name = "=1+2"
     shell.json("accounts", "create", name)

@@ -10,20 +10,28 @@ from imagegate.cli import (
     accounts,
     allowances,
     audit,
+    completion,
     config,
+    console,
     db,
     demo,
     doctor,
+    edit,
+    estimate,
     generations,
     image,
     keys,
     ledger,
     limits,
     models,
+    openapi,
     operators,
     prices,
     providers,
+    reference,
+    request,
     serve,
+    tail,
     usage,
     wallets,
     webhooks,
@@ -38,8 +46,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo.demo, serve.serve, image.image, usage.usage, doctor.doctor):
+VERBS = (
+    demo.demo,
+    serve.serve,
+    image.image,
+    edit.edit,
+    estimate.estimate,
+    request.request,
+    usage.usage,
+    doctor.doctor,
+    openapi.openapi,
+)
+for verb in VERBS:
     app.command()(verb)
+app.command(hidden=True)(reference.reference)
 NOUNS = (
     models,
     providers,
@@ -50,12 +70,15 @@ NOUNS = (
     allowances,
     prices,
     generations,
+    tail,
     webhooks,
     operators,
+    console,
     audit,
     ledger,
     db,
     config,
+    completion,
 )
 for noun in NOUNS:
     app.add_typer(noun.app)

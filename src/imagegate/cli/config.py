@@ -1,4 +1,4 @@
-"""`imagegate config`: every setting, where it comes from, and an example file."""
+"""`imagegate config`: every setting, where it comes from, whether all is right, and an example file."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from imagegate.cli import config_check
 from imagegate.cli.desk import Desk, run
 from imagegate.cli.options import Json
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
     from imagegate.settings import Settings
 
-app = typer.Typer(name="config", help="The configuration: show it, write an example.", no_args_is_help=True)
+app = typer.Typer(
+    name="config", help="The configuration: show it, check it, write an example.", no_args_is_help=True
+)
+app.command()(config_check.check)
 
 MASK = "********"
 ENV_FILE = Path(".env")

@@ -9,10 +9,18 @@ from typing import Annotated
 
 import typer
 
+from imagegate.cli import db_backup, db_export
 from imagegate.cli.desk import Desk, run
 from imagegate.cli.options import Json
 
-app = typer.Typer(name="db", help="The database: upgrade it, look into it.", no_args_is_help=True)
+app = typer.Typer(
+    name="db",
+    help="The database: upgrade it, back it up and restore it, export tables, look into it.",
+    no_args_is_help=True,
+)
+app.command()(db_backup.backup)
+app.command()(db_backup.restore)
+app.command()(db_export.export)
 
 
 @app.command()

@@ -1,10 +1,11 @@
-"""`imagegate generations`: what was made, how its charge came about, refunds and purges."""
+"""`imagegate generations`: what was made, how its charge came about, refunds, purges, and jobs cancelled."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from imagegate.cli import generations_cancel
 from imagegate.cli.desk import Desk, run
 from imagegate.cli.options import AnyAccountName, Env, Json, Reason, actor
 from imagegate.errors import InvalidRequest
@@ -12,7 +13,10 @@ from imagegate.errors import InvalidRequest
 if TYPE_CHECKING:
     from uuid import UUID
 
-app = typer.Typer(name="generations", help="Generations: search, show, refund, purge.", no_args_is_help=True)
+app = typer.Typer(
+    name="generations", help="Generations: search, show, refund, purge, cancel.", no_args_is_help=True
+)
+app.command()(generations_cancel.cancel)
 
 MOST = 200
 Status = Literal["queued", "in_progress", "completed", "failed", "cancelled"]

@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from imagegate.cli.desk import Desk, run
-from imagegate.cli.options import AccountName, Env, EnvOption, Json, SizeOption, actor, read_size
+from imagegate.cli.options import (
+    AccountName,
+    CountOption,
+    Env,
+    EnvOption,
+    Json,
+    ModelOption,
+    QualityOption,
+    SizeOption,
+    actor,
+    read_size,
+)
 from imagegate.errors import OperatorError
 
 if TYPE_CHECKING:
-    from imagegate.domain import Generation, Principal
+    from imagegate.domain import Generation, GenerationRequest, Principal
     from imagegate.services import Services
 
 Format = Literal["png", "jpeg", "webp"]
@@ -34,17 +45,19 @@ Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", callback=a_target, help="Where to write it.")
 ]
 
+FormatOption = Annotated[Format | None, typer.Option("--format", help="How to encode it.")]
+
 
 def image(
     prompt: Annotated[str, typer.Argument(help="What to draw.")],
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Any name of a model.")] = None,
+    model: ModelOption = None,
     size: SizeOption = None,
-    n: Annotated[int, typer.Option("-n", min=1, max=10, help="How many.")] = 1,
-    quality: Annotated[str | None, typer.Option("--quality", "-q", help="low, medium, high …")] = None,
+    n: CountOption = 1,
+    quality: QualityOption = None,
     account: AccountName = DEMO,
     env: EnvOption = "test",
     output: Output = None,
-    format_: Annotated[Format | None, typer.Option("--format", help="How to encode it.")] = None,
+    format_: FormatOption = None,
     json: Json = False,
 ) -> None:
     """Draw, and write the images to files. Costs what it costs over HTTP; --env test draws with the sandbox."""
@@ -60,19 +73,34 @@ def image(
     )
 
     async def work(desk: Desk) -> None:
-        from imagegate.domain import Asked
-        from imagegate.generation import pipeline
-        from imagegate.generation.listening import Patient
-
-        async with desk.services(desk.settings()) as services:
-            principal = await principal_for(services, account, env)
-            with desk.progress(f"Drawing with {model or services.settings.default_model}"):
-                generation = await pipeline.generate(services, principal, wanted, Asked("cli"), Patient())
-            files = await write_images(services, generation, output or named_after(prompt))
-            shown = described(generation, files, account, env, await available(services, principal))
-        desk.answer(shown, text_of(shown))
+        await make(desk, wanted, "cli", (account, env), output, "Drawing")
 
     run(work, json=json)
+
+
+async def make(
+    desk: Desk,
+    wanted: "GenerationRequest",
+    route: str,
+    owner: tuple[str, Env],
+    output: Path | None,
+    doing: str,
+) -> None:
+    """Down the line, into files, and told. owner: who pays. route: by which repetitions are recognised.
+
+    output: None: a name of the prompt's first words.
+    """
+    from imagegate.domain import Asked
+    from imagegate.generation import pipeline
+    from imagegate.generation.listening import Patient
+
+    async with desk.services(desk.quiet_settings()) as services:
+        principal = await principal_for(services, *owner)
+        with desk.progress(f"{doing} with {wanted.model or services.settings.default_model}"):
+            made = await pipeline.generate(services, principal, wanted, Asked(route), Patient())
+        files = await write_images(services, made, output or named_after(wanted.prompt))
+        shown = described(made, files, *owner, await available(services, principal))
+    desk.answer(shown, text_of(shown))
 
 
 async def principal_for(services: "Services", account: str, env: Env) -> "Principal":

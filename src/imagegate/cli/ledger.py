@@ -28,22 +28,30 @@ def ledger() -> None:
 @app.command()
 def verify(json: Json = False) -> None:
     """Check the ledger's invariants in one snapshot; exit 1 and name the rows that break one."""
-    from imagegate.db.base import snapshot
-    from imagegate.ledger import proof
-    from imagegate.ledger.verify import verify as prove
 
     async def work(desk: Desk) -> None:
-        async with desk.registry() as registry, patient_engine(registry) as engine:
-            async with snapshot(engine) as connection:
-                with telling(desk) as at_work:
-                    report = await prove(connection, at_work)
-            async with engine.begin() as tx:
-                await proof.keep_proof(tx, report)
+        async with desk.registry() as registry:
+            report = await proof_of(desk, registry)
         answer(desk, report)
         if not report.ok:
             raise typer.Exit(1)
 
     run(work, json=json)
+
+
+async def proof_of(desk: Desk, registry: "Registry") -> "Report":
+    """The proof in one snapshot; how it ended is kept."""
+    from imagegate.db.base import snapshot
+    from imagegate.ledger import proof
+    from imagegate.ledger.verify import verify as prove
+
+    async with patient_engine(registry) as engine:
+        async with snapshot(engine) as connection:
+            with telling(desk) as at_work:
+                report = await prove(connection, at_work)
+        async with engine.begin() as tx:
+            await proof.keep_proof(tx, report)
+    return report
 
 
 @asynccontextmanager

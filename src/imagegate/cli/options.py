@@ -55,6 +55,9 @@ SizeOption = Annotated[
     str | None,
     typer.Option("--size", "-s", metavar="WxH", callback=a_size, help="Size in pixels, as 1024x1024."),
 ]
+ModelOption = Annotated[str | None, typer.Option("--model", "-m", help="Any name of a model.")]
+CountOption = Annotated[int, typer.Option("-n", min=1, max=10, help="How many.")]
+QualityOption = Annotated[str | None, typer.Option("--quality", "-q", help="low, medium, high …")]
 Expires = Annotated[
     str | None,
     typer.Option(

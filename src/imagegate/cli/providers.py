@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imagegate.cli import providers_trial
+from imagegate.cli import providers_add, providers_trial
 from imagegate.cli.desk import Desk, run
 from imagegate.cli.options import Json, Reason, ReasonOrNone, actor
 
@@ -22,6 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+app.command()(providers_add.add)
 app.command("test")(providers_trial.try_out)
 
 ProviderName = Annotated[str, typer.Argument(metavar="NAME", help="As `providers list` shows it.")]

@@ -15,15 +15,16 @@ By = Annotated[
     list[str] | None,
     typer.Option(
         metavar="WHAT",
-        help="account, model, key, team, app, user, provider, size, quality; several with commas.",
+        help="account, model, key, team, app, user, provider, size, quality, day, hour; several with commas.",
     ),
 ]
 Since = Annotated[
     str, typer.Option(metavar="WHEN", callback=a_moment, help="24h, 7d, a day or a time (UTC).")
 ]
+Length = Literal["hour", "day", "none"]
 Bucket = Annotated[
-    Literal["hour", "day", "none"],
-    typer.Option(help="A row an hour or a day (UTC), or for the whole span."),
+    Length | None,
+    typer.Option(help="A row an hour or a day (UTC), or for the whole span; as --by day says it too."),
 ]
 
 
@@ -31,7 +32,7 @@ def usage(
     by: By = None,
     since: Since = "7d",
     until: Until = None,
-    bucket: Bucket = "none",
+    bucket: Bucket = None,
     account: AnyAccountName = None,
     env: Annotated[Env, typer.Option("--env", help="Of this environment.")] = "live",
     as_csv: Annotated[bool, typer.Option("--csv", help="Answer in CSV on stdout.")] = False,
@@ -40,24 +41,36 @@ def usage(
     """Show images, generations, errors, tokens charged, and USD spent and at risk upstream."""
     if as_csv and json:
         raise typer.BadParameter("choose --json or --csv.")
+    words, length = split(by or [], bucket)
 
     async def work(desk: Desk) -> None:
         from imagegate.admin.usage import read_dimensions, show_usage
 
-        dimensions = read_dimensions(by or ["model"])
+        dimensions = read_dimensions(words or ([] if by else ["model"]))
         async with desk.registry() as registry, registry.engine.connect() as connection:
             shown = await show_usage(
                 connection,
                 since=read_moment(since),
                 until=read_moment(until) if until else datetime.now(UTC),
                 by=dimensions,
-                bucket=bucket,
+                bucket=length,
                 account=account,
                 env=env,
             )
         answer(desk, shown, as_csv)
 
     run(work, json=json)
+
+
+def split(by: list[str], bucket: Length | None) -> tuple[list[str], Length]:
+    """What to group by, and the length of a bucket, which may stand among it. Raises BadParameter."""
+    words = [word.strip() for text in by for word in text.split(",")]
+    known: tuple[Length, ...] = ("hour", "day")
+    lengths = [length for length in known if length in words]
+    lengths += [bucket] if bucket is not None and bucket not in lengths else []
+    if len(lengths) > 1:
+        raise typer.BadParameter(f"{' and '.join(lengths)} are two lengths of a row; choose one.")
+    return [word for word in words if word not in ("hour", "day")], lengths[0] if lengths else "none"
 
 
 def answer(desk: Desk, shown: dict[str, Any], as_csv: bool) -> None:

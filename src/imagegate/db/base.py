@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 from sqlalchemy import MetaData, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -35,12 +35,19 @@ def open_engine(url: str, settings: Settings, *, statement_timeout_s: float | No
     if settings.database_pooler:
         options |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     return create_async_engine(
-        make_url(url).set(drivername="postgresql+asyncpg"),
+        driver_url(url),
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=settings.database_timeout_s,
         connect_args=options,
     )
+
+
+def driver_url(url: str) -> URL:
+    """A PostgreSQL URL for asyncpg. libpq's `sslmode`, which managed databases write into theirs, is `ssl` there."""
+    place = make_url(url).set(drivername="postgresql+asyncpg")
+    mode = place.query.get("sslmode")
+    return place.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode}) if mode else place
 
 
 LOST = (OSError, TimeoutError, asyncpg.InternalClientError)

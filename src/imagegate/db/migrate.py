@@ -9,11 +9,11 @@ from pathlib import Path
 
 from asyncpg import InterfaceError, PostgresError
 from sqlalchemy import Connection, NullPool, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 import imagegate
+from imagegate.db.base import driver_url
 from imagegate.errors import OperatorError
 
 VERSION_TABLE = """
@@ -145,7 +145,7 @@ async def make_version_table(engine: AsyncEngine) -> None:
 def open_migration_engine(url: str) -> AsyncEngine:
     """Works behind a transaction pooler too: no statement outlives its use. No statement is cut short."""
     return create_async_engine(
-        make_url(url).set(drivername="postgresql+asyncpg"),
+        driver_url(url),
         poolclass=NullPool,
         connect_args={"timeout": 10, "statement_cache_size": 0, "prepared_statement_cache_size": 0},
     )

