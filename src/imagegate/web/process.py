@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from imagegate.errors import ImagegateError
+from imagegate.errors.catalogue import link_of
 from imagegate.ids import new_id, public_id
 from imagegate.services import Services
 from imagegate.telemetry import Telemetry
@@ -60,6 +61,7 @@ def error_response(request: Request, error: ImagegateError, render: ErrorRendere
         status = 424
     response = JSONResponse(body, status, media_type=face.media_type)
     response.headers["x-should-retry"] = "true" if error.should_retry else "false"
+    response.headers["link"] = link_of(error.code)
     if error.retry_after_s is not None:
         response.headers["retry-after"] = str(error.retry_after_s)
     if error.allow:
@@ -193,7 +195,8 @@ def bug_response(scope: Scope) -> Response:
 def _plain_error(error: ImagegateError, scope: Scope) -> Response:
     face: Face = scope["imagegate.face"] or Face("", openai_error)
     status, body = face.render(error, scope["imagegate.request_id"])
-    return JSONResponse(body, status, headers={"x-should-retry": "false"}, media_type=face.media_type)
+    headers = {"x-should-retry": "false", "link": link_of(error.code)}
+    return JSONResponse(body, status, headers=headers, media_type=face.media_type)
 
 
 async def healthz(_: Request) -> Response:
