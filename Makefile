@@ -4,7 +4,7 @@ VENV := $(if $(wildcard .venv/bin/python),.venv/bin/)
 PYTHON := $(if $(VENV),.venv/bin/python,python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test static format lint types imports check long bench docs migrate fmt lock
+.PHONY: help setup dev test static format lint types imports check long bench docs site migrate fmt lock
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,8 +41,12 @@ long: ## Run the tests that are too long for every run
 bench: ## Measure the gateway beside direct calls; about four minutes
 	$(PYTHON) -m benchmarks.run
 
-docs: ## Write the generated pages anew: docs/providers/parameters.md
+docs: ## Write the generated pages anew: docs/providers/parameters.md and docs/reference
 	$(PYTHON) -m imagegate models parameters --all > docs/providers/parameters.md
+	for page in settings cli errors http; do $(PYTHON) -m imagegate reference $$page > docs/reference/$$page.md || exit; done
+
+site: ## Build the documentation into site/, with the tools of the extra `docs`; a broken link fails
+	$(PYTHON) -m mkdocs build --strict
 
 migrate: ## Bring the database's schema up to date
 	$(PYTHON) -m imagegate db upgrade
