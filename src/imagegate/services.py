@@ -59,6 +59,8 @@ class Status:
     running: set[UUID] = field(default_factory=set)
     jobs_due: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a job has been accepted here, or one has ended."""
+    jobs_counted: dict[tuple[UUID, str], tuple[float, int]] = field(default_factory=dict)
+    """How many jobs of a wallet waited when it was looked at last, and those accepted here since."""
     watch: Watch = field(default_factory=Watch)
     prices_read_at: float = field(default_factory=monotonic)
     moderated: Counter[tuple[str, str]] = field(default_factory=Counter)

@@ -17,6 +17,8 @@ from imagegate.webhooks.delivery import Courier
 
 log = structlog.get_logger()
 
+CROWD = 24
+"""Generations at work, above which webhooks give way."""
 WEBHOOKS_S = 1.0
 """How often a process looks for events that are due."""
 
@@ -55,6 +57,7 @@ def courier_of(services: Services) -> Courier:
         seals_of(services.keyring),
         services.settings,
         partial(event_bodies, services),
+        lambda: len(services.status.running) > CROWD,
     )
 
 

@@ -5,6 +5,7 @@ What was accepted is in the database, its pictures in the store; whichever proce
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -13,13 +14,13 @@ from sqlalchemy import text
 from imagegate import failpoints
 from imagegate.domain import Asked, Generation, GenerationRequest, InputImage, Principal
 from imagegate.errors import CallerError, Conflict, InvalidRequest
-from imagegate.generation import admission, inputs, pipeline, recall, records, summary
+from imagegate.generation import admission, inputs, pipeline, quotes, recall, records, summary
 from imagegate.generation.admission import Admission
 from imagegate.generation.listening import Listening
 from imagegate.generation.pipeline import Work
 from imagegate.generation.settling import PATIENCE_S
 from imagegate.identity.limits import RateLimited
-from imagegate.ids import new_id, public_id
+from imagegate.ids import made_at, new_id, public_id
 from imagegate.journal.items import Drop, Existing, Settled
 from imagegate.media import objects
 from imagegate.outbound.hooks import check_hook_url
@@ -37,6 +38,7 @@ WAITING = text(
     """
 )
 RETRY_AFTER_S = 30
+COUNTED_S, MOST_COUNTED = 1.0, 10_000
 EPOCH = 1
 """Pictures that are handed in lie under the first epoch, whichever works with them."""
 
@@ -60,7 +62,6 @@ async def accept(
     fingerprint = recall.fingerprint_of(principal, asked, said)
     known = await services.spans.over("recall", recall.find(services, principal, asked, fingerprint))
     failpoints.reach(services.settings, "after_recall")
-    replayed = known is not None
     if known is None:
         plan = services.spans.plain("plan", pipeline.estimate, services, principal, request)
         job = await job_of(services, principal, request, link_base)
@@ -73,10 +74,18 @@ async def accept(
         places = (said, fingerprint, plan, entered, 0.0, new_id())
         work = Work(principal, entered.request, asked, listener, *places, job=job)
         known = await services.supervisor.start(_open(services, work))
-        replayed = known.generation_id != work.generation_id
+        if known.generation_id == work.generation_id:
+            pipeline.mark_when_gone(services, principal, asked, listener, known.generation_id)
+            return queued(work)
     recall.check_same(known.fingerprint, fingerprint)
     pipeline.mark_when_gone(services, principal, asked, listener, known.generation_id)
-    return replace(await read(services, principal, known.generation_id), replayed=replayed)
+    return replace(await read(services, principal, known.generation_id), replayed=True)
+
+
+def queued(work: Work) -> Generation:
+    """The job as it has just been recorded."""
+    made, plan = made_at(work.generation_id), work.plan
+    return Generation(work.generation_id, "queued", made, plan.model.id, work.said, quotes.quote_json(plan))
 
 
 def check(services: Services, request: GenerationRequest) -> None:
@@ -94,16 +103,30 @@ async def job_of(
     services: Services, principal: Principal, request: GenerationRequest, link_base: str
 ) -> dict[str, Any]:
     """What is recorded of the job. Where its webhook goes is fixed now. Raises RateLimited where too many wait."""
-    url, most = request.webhook_url, services.settings.jobs_waiting_max
-    owner = {"account_id": principal.account_id, "env": principal.env, "most": most}
-    async with services.engine.connect() as connection:
-        if (await connection.execute(WAITING, owner)).scalar_one() >= most:
-            told = f"{most} jobs of this account wait already. Ask again once some of them are done."
-            raise RateLimited(told, (), RETRY_AFTER_S)
-        if url is None:
+    most = services.settings.jobs_waiting_max
+    if await waiting(services, principal, most) >= most:
+        told = f"{most} jobs of this account wait already. Ask again once some of them are done."
+        raise RateLimited(told, (), RETRY_AFTER_S)
+    url = request.webhook_url
+    if url is None:
+        async with services.engine.connect() as connection:
             url = await find_endpoint(connection, principal.account_id, principal.env)
     who = {name: value for name in WHO if (value := getattr(principal, name)) is not None}
     return {"webhook_url": url, "link_base": link_base, "who": who}
+
+
+async def waiting(services: Services, principal: Principal, most: int) -> int:
+    """How many jobs of the wallet wait, up to `most`: counted once a second, and those accepted here since."""
+    counted, wallet = services.status.jobs_counted, (principal.account_id, principal.env)
+    at, jobs = counted.get(wallet, (0.0, 0))
+    if monotonic() - at > COUNTED_S:
+        if len(counted) > MOST_COUNTED:
+            counted.clear()
+        owner = {"account_id": principal.account_id, "env": principal.env, "most": most}
+        async with services.engine.connect() as connection:
+            at, jobs = monotonic(), (await connection.execute(WAITING, owner)).scalar_one()
+    counted[wallet] = at, jobs + 1
+    return jobs
 
 
 async def _open(services: Services, work: Work) -> Existing:

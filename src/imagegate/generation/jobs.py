@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import text
 
-from imagegate.domain import Asked, GenerationRequest, Principal, Reservation
+from imagegate.domain import Asked, Attempt, GenerationRequest, Principal, Reservation
 from imagegate.errors import (
     ImagegateError,
     JobExpired,
@@ -40,8 +40,10 @@ BATCH_ROWS = 500
 CHOSEN = text(
     """
     SELECT account_id, env, id, key_id, epoch, model, quote, request, hold_tokens, moderation, job, fingerprint,
-        extract(epoch FROM now() - created_at)::double precision AS age_s
-    FROM generations WHERE account_id = :account_id AND env = :env AND id = :id
+        extract(epoch FROM now() - created_at)::double precision AS age_s,
+        EXISTS (SELECT 1 FROM attempts a WHERE a.account_id = g.account_id AND a.env = g.env
+            AND a.generation_id = g.id AND a.epoch = g.epoch) AS tried
+    FROM generations g WHERE account_id = :account_id AND env = :env AND id = :id
     """
 )
 EXPIRED = text(
@@ -111,9 +113,7 @@ async def work_of(services: Services, row: Any, reservation: Reservation) -> Wor
         log.info("job_unplanned", generation=public_id("gen", row.id), code=error.code)
         await void(services, reservation, "final", error, Execution())
         return None
-    owner = {"account_id": row.account_id, "env": row.env, "id": row.id, "epoch": row.epoch}
-    async with services.engine.connect() as connection:
-        tried = [records.attempt_from(t) for t in (await connection.execute(TRIED, owner)).all()]
+    tried = await attempts_of(services, row) if row.tried else []
     work = Work(
         reservation.principal,
         request,
@@ -129,6 +129,13 @@ async def work_of(services: Services, row: Any, reservation: Reservation) -> Wor
     )
     work.postpone = partial(postpone, services, row, work.run)
     return work
+
+
+async def attempts_of(services: Services, row: Any) -> list[Attempt]:
+    """Those of this epoch: it was put off after them."""
+    owner = {"account_id": row.account_id, "env": row.env, "id": row.id, "epoch": row.epoch}
+    async with services.engine.connect() as connection:
+        return [records.attempt_from(tried) for tried in (await connection.execute(TRIED, owner)).all()]
 
 
 def principal_of(row: Any) -> Principal:

@@ -22,6 +22,8 @@ from imagegate.ledger.holds import WalletKey
 from imagegate.services import Services
 
 MOST_ROWS = 200
+GATHER_S = 0.02
+"""How long further ends and arrivals are waited for, so that one look at the queue serves them all."""
 MOST_SERVED = 10_000
 
 NEXT = text(
@@ -72,6 +74,7 @@ async def turn(services: Services, lane: Lane) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(services.settings.job_poll_s):
             await due.wait()
+        await asyncio.sleep(GATHER_S)
     due.clear()
     while (free := lane.free(services)) > 0:
         async with services.engine.connect() as connection:

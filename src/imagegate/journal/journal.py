@@ -24,6 +24,7 @@ from imagegate.journal.decisions import decide, wallets_of
 from imagegate.journal.items import (
     Change,
     Claim,
+    Done,
     Existing,
     Fenced,
     Held,
@@ -192,7 +193,7 @@ class Journal:
         A refusal writes nothing, and so would prove nothing.
         """
         outcomes, rows = decide(items, books)
-        if not all(isinstance(outcome, Held | Settled) for outcome in outcomes):
+        if not all(isinstance(outcome, Held | Settled | Done) for outcome in outcomes):
             return None
         try:
             async with self.connection.alone() as driver:

@@ -10,7 +10,7 @@ from time import monotonic
 from uuid import UUID
 
 from imagegate.journal.books import Books, Known, Rows
-from imagegate.journal.items import Item, Open, Settle
+from imagegate.journal.items import Begin, Item, Open, Settle
 from imagegate.ledger.holds import Wallet, WalletKey
 
 MOST_WALLETS = 20_000
@@ -45,7 +45,7 @@ class Memory:
             if known is None:
                 return None
             books.wallets[item.wallet_key] = known.wallet
-            if isinstance(item, Settle):
+            if isinstance(item, Settle | Begin):
                 generation = known.open.get(item.generation_id)
                 if generation is None:
                     return None
