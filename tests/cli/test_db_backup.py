@@ -12,6 +12,8 @@ import pytest
 from imagegate.db.embedded import EmbeddedPostgres
 from tests.cli.conftest import LONGEST_S, SECRET, Shell, beside
 
+pytestmark = pytest.mark.long
+
 SMALL = ("-m", "sandbox", "-s", "256x256", "--account", "kept")
 TABLES = ("transfers", "generations", "attempts", "images", "wallets", "accounts")
 

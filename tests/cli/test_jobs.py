@@ -7,7 +7,11 @@ import sys
 import urllib.request
 from typing import Any
 
+import pytest
+
 from tests.cli.conftest import LONGEST_S, Shell
+
+pytestmark = pytest.mark.long
 
 HOOK = "https://hooks.example.com/ends"
 

@@ -8,6 +8,8 @@ import pytest
 from tests.cli.conftest import Shell
 from tests.fake_provider import FakeProvider
 
+pytestmark = pytest.mark.long
+
 PLAIN, OTHER = "sk-0123456789abcdefADDA", "sk-0123456789abcdefADDB"
 
 

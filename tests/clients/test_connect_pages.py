@@ -20,6 +20,8 @@ from tests.clients.node import Node
 from tests.conftest import TEST_TOKENS, Account
 from tests.dialects.test_pages import ADDRESS, BLOCK, lacking, run
 
+pytestmark = pytest.mark.long
+
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (DOCS / "quickstart.md", *sorted((DOCS / "connect").glob("*.md")))
 LONGEST_S = 60
