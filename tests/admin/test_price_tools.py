@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from httpx import AsyncClient
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from imagegate.admin import price_tools
@@ -61,9 +61,11 @@ async def test_each_price_is_a_new_version_with_an_entry_in_the_audit_log(
         FLARE: Terms({(None, None): 50_000}), MINI: Terms({(None, None): 6_000})
     }  # fmt: skip
     assert {p.source for p in published} == {"file new.csv"}
-    rows = (await tx.execute(select(audit_log).where(audit_log.c.action == "prices.set"))).all()
-    entries = {row.target: row for row in rows if row.detail["version"] == current[row.target].version + 1}
+    of_this_transaction = audit_log.c.at == func.now()
+    wrote = select(audit_log).where(audit_log.c.action == "prices.set", of_this_transaction)
+    entries = {row.target: row for row in (await tx.execute(wrote)).all()}
     assert set(entries) == {FLARE, MINI}
+    assert all(row.detail["version"] == current[row.target].version + 1 for row in entries.values())
     before = current[FLARE].terms
     assert before
     assert entries[FLARE].detail["before"] == before.to_json()

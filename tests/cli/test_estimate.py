@@ -1,6 +1,10 @@
 """`imagegate estimate`: what a request would cost, without a server and without a trace."""
 
+import pytest
+
 from tests.cli.conftest import Shell
+
+pytestmark = pytest.mark.long
 
 MODEL = "openai/gpt-image-2.5-flare"
 

@@ -2,7 +2,11 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from tests.cli.conftest import Shell
+
+pytestmark = pytest.mark.long
 
 SMALL = ("-m", "sandbox", "-s", "256x256")
 
