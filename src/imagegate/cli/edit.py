@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imagegate.cli.desk import Desk, run
-from imagegate.cli.image import DEMO, FORMATS, FormatOption, Output, make
+from imagegate.cli.image import DEMO, FormatOption, Output, format_of, make
 from imagegate.cli.options import (
     AccountName,
     CountOption,
@@ -57,7 +57,7 @@ def edit(
         n=n,
         size=read_size(size),
         quality=quality,
-        output_format=format_ or (FORMATS.get(output.suffix.lower()) if output else None),
+        output_format=format_ or format_of(output),
         images=given,
         mask=a_picture(mask, "--mask") if mask is not None else None,
     )

@@ -1,6 +1,6 @@
 """`imagegate estimate`: what a request would cost, without a server, a hold or a provider."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from imagegate.cli.options import (
     Json,
     ModelOption,
     QualityOption,
+    RoutingPolicy,
     SizeOption,
     read_size,
 )
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from imagegate.cli.options import Env
     from imagegate.domain import GenerationRequest, Principal
     from imagegate.services import Services
-
-Policy = Literal["catalogue", "cheapest", "fastest", "best", "balanced"]
 
 Previews = Annotated[
     int, typer.Option("--previews", min=0, max=3, help="Previews of each image, as of a stream.")
@@ -42,7 +41,7 @@ def estimate(
     quality: QualityOption = None,
     previews: Previews = 0,
     images: Images = None,
-    routing: Annotated[Policy | None, typer.Option("--routing", help="Whom to ask first.")] = None,
+    routing: Annotated[RoutingPolicy | None, typer.Option("--routing", help="Whom to ask first.")] = None,
     account: Wallet = None,
     env: EnvOption = "test",
     json: Json = False,

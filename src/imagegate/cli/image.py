@@ -69,13 +69,18 @@ def image(
         n=n,
         size=read_size(size),
         quality=quality,
-        output_format=format_ or (FORMATS.get(output.suffix.lower()) if output else None),
+        output_format=format_ or format_of(output),
     )
 
     async def work(desk: Desk) -> None:
         await make(desk, wanted, "cli", (account, env), output, "Drawing")
 
     run(work, json=json)
+
+
+def format_of(output: Path | None) -> Format | None:
+    """What the name of the file says."""
+    return FORMATS.get(output.suffix.lower()) if output else None
 
 
 async def make(

@@ -65,12 +65,15 @@ Expires = Annotated[
     ),
 ]
 
+RoutingPolicy = Literal["catalogue", "cheapest", "fastest", "best", "balanced"]
+"""As in the settings, which take a while to import."""
+
 PolicyOrDefault = Annotated[
     Literal["off", "flag", "block", "default"],
     typer.Argument(metavar="POLICY", help="off, flag or block; default: that of the next level."),
 ]
 RoutingOrDefault = Annotated[
-    Literal["catalogue", "cheapest", "fastest", "best", "balanced", "default"],
+    Literal[RoutingPolicy, "default"],
     typer.Argument(
         metavar="POLICY", help="catalogue, cheapest, fastest, best or balanced; default: the gateway's."
     ),
