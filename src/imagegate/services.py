@@ -32,6 +32,7 @@ from imagegate.ids import new_id
 from imagegate.journal.journal import Journal
 from imagegate.journal.lease import Lease
 from imagegate.journal.waiting import Watch
+from imagegate.load import Load
 from imagegate.media.store import ImageStore, open_store
 from imagegate.moderation.panel import Panel, open_panel
 from imagegate.outbound import Outbound, open_outbound
@@ -89,6 +90,7 @@ class Services:
     supervisor: Supervisor
     status: Status
     health: Health
+    load: Load
     spans: Spans = NO_SPANS
 
 
@@ -124,6 +126,7 @@ async def open_services(
             supervisor=Supervisor(),
             status=Status(),
             health=Health(frozenset(p.name for p in catalogue.providers.values() if not p.rests)),
+            load=Load(settings),
             spans=await stack.enter_async_context(tracing(settings, journal.worker_id)),
         )
         failpoints.check(settings)
@@ -141,7 +144,7 @@ async def background(services: Services) -> AsyncIterator[None]:
     lane = asyncio.create_task(services.journal.run())
     known = (services.engine, services.journal.worker_id, services.health)
     await health_rows.load(services.engine, services.health)
-    lateness = lag.watch(services.status.counts.lag)
+    lateness = lag.watch(services.status.counts.lag, services.load.looked)
     upkeep = (refresh(services), lease.keep(), health_rows.keep(*known), lateness)
     others = [asyncio.create_task(work) for work in upkeep]
     try:

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from imagegate.admin import limits
 from imagegate.identity.audit import Actor
 from imagegate.identity.limit_rows import Scope
+from imagegate.load import Load
 from imagegate.services import Services
 from tests.conftest import LIVE_TOKENS, Account
 from tests.media.pictures import encoded, picture
@@ -162,9 +163,9 @@ async def test_outages_bugs_and_bodies_that_are_too_large_have_the_dialect_s_sha
     services: Services, account: Account, serve: Serve
 ) -> None:
     few = services.settings.model_copy(update={"max_body_bytes": 10})
-    none = services.settings.model_copy(update={"max_in_flight": 0})
+    none = Load(services.settings.model_copy(update={"max_in_flight": 0}))
     broken = replace(services, prices=cast(Any, None))
-    gateways = {413: replace(services, settings=few), 503: replace(services, settings=none), 500: broken}
+    gateways = {413: replace(services, settings=few), 503: replace(services, load=none), 500: broken}
 
     asked: list[tuple[Response, Dialect, int]] = []
     with capture_logs() as logged:

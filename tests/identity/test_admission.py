@@ -15,6 +15,7 @@ from imagegate.identity.keys import KeyCache
 from imagegate.identity.limits import NOTHING, ConcurrencyLimited, RateLimited
 from imagegate.identity.limits_local import LocalLimiter
 from imagegate.identity.tables import limits
+from imagegate.load import Load
 from imagegate.moderation.blocklist import Blocklist
 from imagegate.moderation.panel import Panel
 from imagegate.services import Services
@@ -136,12 +137,10 @@ async def test_a_caller_without_limits_is_let_in_with_nothing(gateway: Services,
 
 async def test_a_full_gateway_takes_nothing_of_the_limits(gateway: Services, limit: Limit) -> None:
     principal = await limit("key", requests_per_min=2)
-    settings = gateway.settings.model_copy(update={"max_in_flight": 0})
+    full = Load(gateway.settings.model_copy(update={"max_in_flight": 0}))
 
     with pytest.raises(Overloaded):
-        await admission.enter(
-            replace(gateway, settings=settings), principal, REQUEST, planned(gateway, principal)
-        )
+        await admission.enter(replace(gateway, load=full), principal, REQUEST, planned(gateway, principal))
 
     assert await left(gateway, principal) == {"requests": 1}
 

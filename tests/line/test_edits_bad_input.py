@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from imagegate.dialects.openai.edits import FILES
+from imagegate.load import Load
 from imagegate.services import Services
 from imagegate.settings import Settings
 from imagegate.web.uploads import LONGEST_TEXT_BYTES, MOST_PARTS, read_form
@@ -247,7 +248,7 @@ async def test_an_upload_is_held_once(settings: Settings) -> None:
     scope = {"type": "http", "headers": [(b"content-type", KIND.encode())]}
     tracemalloc.start()
     try:
-        read = await read_form(Request(scope, receive), settings, FILES)
+        read = await read_form(Request(scope, receive), settings, Load(settings), FILES)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

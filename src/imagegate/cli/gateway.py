@@ -12,6 +12,7 @@ from math import ceil
 import uvicorn
 
 from imagegate.app import create_app
+from imagegate.cli.heads import heads_in_time
 from imagegate.cli.heap import give_large_blocks_back
 from imagegate.cli.listener import refused
 from imagegate.cli.proxies import behind_proxies
@@ -94,7 +95,7 @@ def configured(services: Services) -> uvicorn.Config:
     settings = services.settings
     return uvicorn.Config(
         behind_proxies(create_app(services=services), settings.trusted_proxies),
-        http="httptools",
+        http=heads_in_time(settings.header_timeout_s),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -14,6 +14,7 @@ ImagegateError
 │   ├── RequestTimeout             408
 │   ├── Conflict                   409, 422 or 410: what the idempotency key or the result says
 │   ├── TooLarge                   413
+│   ├── HeaderTooLarge             431
 │   ├── UnsupportedMedia           415
 │   ├── InvalidSignature           403, a media link that is bad, moved or expired
 │   └── ContentRejected            400, moderation refused (as an attempt: class REJECTED)
@@ -34,19 +35,28 @@ ImagegateError
 │   └── UpstreamTimeout            504, it cannot be known whether the provider made the image
 ├── AttemptFailed                  one call to one provider; never reaches a caller as it is
 │   ├── NotSent                    no byte of the request left: the next candidate may try
+│   │   └── Crowded                this process has as many calls there as it may
 │   ├── RefusedUnbilled            refused and certainly not billed: the next candidate may try
 │   ├── BilledInvalid              answered 200 without a usable image
 │   └── Ambiguous                  it may have been made and billed: nobody else may try
 └── OperatorError                  the CLI prints it: what, why, and the next command
 """
 
-from imagegate.errors.attempts import Ambiguous, AttemptFailed, BilledInvalid, NotSent, RefusedUnbilled
+from imagegate.errors.attempts import (
+    Ambiguous,
+    AttemptFailed,
+    BilledInvalid,
+    Crowded,
+    NotSent,
+    RefusedUnbilled,
+)
 from imagegate.errors.base import ImagegateError, OperatorError
 from imagegate.errors.callers import (
     BudgetExceeded,
     CallerError,
     Conflict,
     ContentRejected,
+    HeaderTooLarge,
     InsufficientFunds,
     InvalidRequest,
     InvalidSignature,
@@ -89,8 +99,10 @@ __all__ = [
     "CallerError",
     "Conflict",
     "ContentRejected",
+    "Crowded",
     "GenerationFailed",
     "GenerationPending",
+    "HeaderTooLarge",
     "ImagegateError",
     "InsufficientFunds",
     "Interrupted",

@@ -29,6 +29,10 @@ class NotSent(AttemptFailed):
     outcome = "NOT_SENT"
 
 
+class Crowded(NotSent):
+    """This process has as many calls at the provider as it may."""
+
+
 class RefusedUnbilled(AttemptFailed):
     """`busy`: the same candidate may be asked again (429, 503); otherwise only another one can help.
 

@@ -74,6 +74,11 @@ class MethodNotAllowed(CallerError):
     code = "method_not_allowed"
 
 
+class HeaderTooLarge(CallerError):
+    status = 431
+    code = "header_too_large"
+
+
 class RequestTimeout(CallerError):
     status = 408
     code = "request_timeout"

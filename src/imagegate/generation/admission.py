@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from imagegate.domain import GenerationRequest, Plan, Principal
 from imagegate.errors import BillingUnavailable, CallerError, Overloaded
 from imagegate.generation.inputs import gather
 from imagegate.generation.moderating import check_input, policy_of
 from imagegate.identity.limits import NOTHING, Taken, wants_of
+from imagegate.load import Lease, weight_of
 from imagegate.moderation.verdicts import Verdict
 from imagegate.services import Services
 
@@ -18,21 +20,18 @@ AFTER_DEADLINE_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What a request took of its caller's limits. Every admission is left once: `leave`, or `inside`.
+    """What a request took of its caller's limits and of this process. Every admission is left once.
 
     request: as it goes on, its pictures with their bytes. verdict: moderation's; None when nobody was asked.
+    account: whose place in this process it has; None: it has none. lease: the bytes that its pictures hold.
     """
 
     images: int
     request: GenerationRequest
     taken: Taken = NOTHING
     verdict: Verdict | None = None
-
-
-def check_room(services: Services) -> None:
-    """Raises Overloaded."""
-    if len(services.supervisor) >= services.settings.max_in_flight:
-        raise Overloaded("This gateway is working on as many generations as it takes. Try again in a moment.")
+    account: UUID | None = None
+    lease: Lease | None = None
 
 
 async def enter(
@@ -46,14 +45,20 @@ async def enter(
     ModerationUnavailable. After any of them, and after a cancel, images and slot are free again; the request still
     counts.
     """
-    check_room(services)
-    images = plan.quote.n
-    admission = Admission(images, request)
-    if wants := wants_of(principal, images, slot=slot):
-        lease_s = services.settings.deadline_s + AFTER_DEADLINE_S
-        admission = Admission(images, request, await services.limiter.take(wants, lease_s))
+    services.load.enter(principal.account_id)
+    images, taken, lease = plan.quote.n, NOTHING, None
     try:
-        request = await gather(services, principal, request)
+        if wants := wants_of(principal, images, slot=slot):
+            lease_s = services.settings.deadline_s + AFTER_DEADLINE_S
+            taken = await services.limiter.take(wants, lease_s)
+    except BaseException:
+        services.load.leave(principal.account_id)
+        raise
+    if request.images:
+        lease = services.load.lease(pictures_weight(request))
+    admission = Admission(images, request, taken, account=principal.account_id, lease=lease)
+    try:
+        request = await gather(services, principal, request, lease)
         policy = policy_of(services, principal)
         verdict = None if policy == "off" else await check_input(services, principal, request, policy)
     except BaseException:
@@ -64,6 +69,12 @@ async def enter(
     return replace(admission, request=request, verdict=verdict)
 
 
+def pictures_weight(request: GenerationRequest) -> int:
+    """What the pictures that it brings hold, in bytes."""
+    pictures = (*request.images, *([request.mask] if request.mask else []))
+    return weight_of(sum(len(picture.data or b"") for picture in pictures))
+
+
 async def count(services: Services, principal: Principal) -> Taken:
     """Count a request that makes no image, like a dry run. Raises RateLimited."""
     wants = wants_of(principal, 0, slot=False)
@@ -71,10 +82,19 @@ async def count(services: Services, principal: Principal) -> Taken:
 
 
 async def leave(services: Services, admission: Admission, *, images_back: bool) -> None:
-    """Give the slot back, and the images too where none were asked for. Does not raise; at most half a second."""
+    """Give place and slot back, and the images too where none were asked for. Does not raise; at most half a second."""
+    free(services, admission)
     if admission.taken.wants:
         images = admission.images if images_back else 0
         await services.limiter.give_back(admission.taken, images=images)
+
+
+def free(services: Services, admission: Admission) -> None:
+    """All that a caller without limits has taken: its place in this process."""
+    if admission.account is not None:
+        services.load.leave(admission.account)
+    if admission.lease is not None:
+        admission.lease.end()
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from imagegate.errors import (
     Ambiguous,
     BilledInvalid,
     ContentRejected,
+    Crowded,
     ImagegateError,
     NotSent,
     OutputBlocked,
@@ -66,6 +67,8 @@ async def _ask_for(
     False: it rests, and somebody else's call just finds out whether it is back.
     """
     health, offering = services.health, candidate.offering
+    if services.load.is_busy(offering.provider):
+        return False
     record = health.of(offering.provider, offering.upstream_model)
     parts = split(missing, candidate)
     if not health.is_clear(record):
@@ -98,10 +101,14 @@ async def _wait_out(services: Services, reservation: Reservation, record: Record
 def _pass_over(services: Services, candidate: Candidate, run: Execution) -> None:
     """It was not asked, and nobody else made the images: an attempt that says so."""
     record = services.health.of(candidate.offering.provider, candidate.offering.upstream_model)
-    until = services.health.until(record)
+    provider, until = candidate.offering.provider, services.health.until(record)
     when = f" until {until:%H:%M:%S} UTC" if until else ""
-    why = "is resting after failures" if record.breaker.open_until is not None else "is busy and not asked"
-    error = NotSent(candidate.offering.provider, f"{why}{when}")
+    if record.breaker.open_until is not None:
+        error = NotSent(provider, f"is resting after failures{when}")
+    elif services.load.is_busy(provider):
+        error = Crowded(provider, "has as many calls of this gateway as it may")
+    else:
+        error = NotSent(provider, f"is busy and not asked{when}")
     run.attempts.append(
         replace(record_of(len(run.attempts), candidate), outcome=error.outcome, detail=error.message)
     )
@@ -127,7 +134,8 @@ async def _ask(
     for number in range(1, ATTEMPTS_A_CANDIDATE + 1):
         again = number > 1
         asking = attempt(services, reservation, candidate, record, forms, images, run, again=again)
-        error = await services.spans.over("attempt", asking, candidate)
+        with services.load.calling(candidate.offering.provider):
+            error = await services.spans.over("attempt", asking, candidate)
         if error is None:
             run.served = candidate
             return

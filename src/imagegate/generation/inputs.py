@@ -13,6 +13,7 @@ from imagegate.domain import GenerationRequest, InputImage, Principal
 from imagegate.errors import InvalidRequest, NotFound
 from imagegate.generation import records
 from imagegate.ids import parse_image_id
+from imagegate.load import Lease
 from imagegate.media.images import MAX_BYTES
 from imagegate.media.inputs import acceptable, digest, measured
 from imagegate.media.masks import check_mask, prepared_mask
@@ -124,10 +125,15 @@ def _summed(request: GenerationRequest) -> GenerationRequest:
 
 
 async def gather(
-    services: Services, principal: Principal, request: GenerationRequest, bounds: Bounds = BOUNDS
+    services: Services,
+    principal: Principal,
+    request: GenerationRequest,
+    lease: Lease | None = None,
+    bounds: Bounds = BOUNDS,
 ) -> GenerationRequest:
     """The request with every picture's bytes, format, size and checksum; URLs are fetched, together, in 10 s.
 
+    lease: what it holds of this process's memory; grows with what is fetched, which may raise Overloaded.
     Raises InvalidRequest: `invalid_image`, `image_too_large` (50 MB and 40 MP each, 64 MB together, 16 pictures) or
     `image_url_not_allowed`, naming `image`, `images[2]` or `mask`; NotFound or Conflict 410 for an image of an earlier
     answer that is not this account's or is kept no longer.
@@ -138,7 +144,7 @@ async def gather(
     pictures = [*request.images, *([request.mask] if request.mask else [])]
     names = names_of(request)
     pictures = [await taken_again(services, principal, picture) for picture in pictures]
-    pictures = await fetched(services, pictures, names, bounds)
+    pictures = await fetched(services, pictures, names, bounds, lease)
     request = await services.pool.run(_measured, request, pictures, names)
     if request.mask is not None and (first := request.images[0].size) is not None:
         await check_mask(services.pool, request.mask, first)
@@ -175,9 +181,13 @@ def names_of(request: GenerationRequest) -> list[str]:
 
 
 async def fetched(
-    services: Services, pictures: Sequence[InputImage], names: Sequence[str], bounds: Bounds
+    services: Services,
+    pictures: Sequence[InputImage],
+    names: Sequence[str],
+    bounds: Bounds,
+    lease: Lease | None = None,
 ) -> list[InputImage]:
-    """Every picture with its bytes. The first that fails ends the others. Raises InvalidRequest."""
+    """Every picture with its bytes. The first that fails ends the others. Raises InvalidRequest, Overloaded."""
     left_bytes = bounds.together_bytes - sum(len(picture.data or b"") for picture in pictures)
     if left_bytes < 0:
         most_mb = bounds.together_bytes // 1024 // 1024
@@ -186,6 +196,8 @@ async def fetched(
     if all(picture.data is not None for picture in pictures):
         return list(pictures)
     room = Room(bounds.each_bytes, left_bytes)
+    if lease is not None:
+        room.grown = lease.more
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [

@@ -22,7 +22,7 @@ from imagegate.errors import (
 )
 from imagegate.generation import inputs, pipeline, records, resuming, summary
 from imagegate.generation.accepting import drop_pictures, kept_pictures
-from imagegate.generation.admission import Admission
+from imagegate.generation.admission import Admission, free, pictures_weight
 from imagegate.generation.listening import Patient
 from imagegate.generation.pipeline import Work
 from imagegate.generation.progress import Execution
@@ -91,7 +91,10 @@ async def make(services: Services, row: Any, reservation: Reservation) -> None:
     try:
         work = await work_of(services, row, reservation)
         if work is not None:
-            await services.spans.over("job", pipeline.owned(services, work, reservation))
+            try:
+                await services.spans.over("job", pipeline.owned(services, work, reservation))
+            finally:
+                free(services, work.admission)
     except ImagegateError as error:
         log.info("job_failed", generation=public_id("gen", row.id), code=error.code)
 
@@ -114,6 +117,7 @@ async def work_of(services: Services, row: Any, reservation: Reservation) -> Wor
         await void(services, reservation, "final", error, Execution())
         return None
     tried = await attempts_of(services, row) if row.tried else []
+    lease = services.load.lease(pictures_weight(request)) if request.images else None
     work = Work(
         reservation.principal,
         request,
@@ -122,7 +126,7 @@ async def work_of(services: Services, row: Any, reservation: Reservation) -> Wor
         row.request,
         row.fingerprint,
         plan,
-        Admission(plan.quote.n, request),
+        Admission(plan.quote.n, request, lease=lease),
         reservation.deadline,
         row.id,
         run=Execution(attempts=tried),

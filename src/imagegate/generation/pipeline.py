@@ -169,7 +169,10 @@ async def _run(services: Services, work: Work) -> Generation | Existing:
     services.status.running.add(work.generation_id)  # before it is open: the sweeper looks at every moment
     try:
         if not work.admission.taken.wants:
-            return await _opened(services, work)
+            try:
+                return await _opened(services, work)
+            finally:
+                admission.free(services, work.admission)
         async with admission.inside(services, work.admission):
             return await _opened(services, work)
     finally:

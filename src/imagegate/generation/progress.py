@@ -10,10 +10,12 @@ from imagegate.errors import (
     AllProvidersFailed,
     Ambiguous,
     ContentRejected,
+    Crowded,
     ImagegateError,
     InvalidRequest,
     ModerationUnavailable,
     NotSent,
+    Overloaded,
     RefusedUnbilled,
     UpstreamTimeout,
 )
@@ -62,6 +64,10 @@ class Execution:
             for error in self.errors:
                 if isinstance(error, kind):
                     return _told(error, self.errors, public_id)
+        if self.errors and all(isinstance(error, Crowded) for error in self.errors):
+            return Overloaded(
+                f"{_named(self.errors)}. Nothing was charged for {public_id}. Try again in a moment."
+            )
         named = _named(self.errors) or "the deadline passed before one could be asked"
         return AllProvidersFailed(
             f"No provider made the image: {named}. Nothing was charged for {public_id}."

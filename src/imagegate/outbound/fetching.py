@@ -1,6 +1,7 @@
 """Fetching what an answer or a request points at: each hop is checked by `guard` and nothing secret is sent."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,10 +41,14 @@ async def fetch(
 
 @dataclass(slots=True)
 class Room:
-    """How many bytes one image may have, and how many may still come of all that share this."""
+    """How many bytes one image may have, and how many may still come of all that share this.
+
+    grown: told of every piece that has come; what it raises ends the fetch.
+    """
 
     each_bytes: int
     left_bytes: int
+    grown: Callable[[int], None] | None = None
 
 
 class TooLong(guard.Forbidden):
@@ -103,6 +108,8 @@ async def read_image(response: aiohttp.ClientResponse, room: Room) -> bytes:
     async for chunk in response.content.iter_any():
         size += len(chunk)
         room.left_bytes -= len(chunk)
+        if room.grown is not None:
+            room.grown(len(chunk))
         if size > room.each_bytes or room.left_bytes < 0:
             raise too_long
         chunks.append(chunk)

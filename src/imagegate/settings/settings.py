@@ -104,7 +104,27 @@ class Settings(BaseSettings):
         30.0, gt=0, le=600, description="Longest time a request body may take to arrive."
     )
     max_in_flight: int = Field(
-        4096, ge=1, description="Generations one process works on at once; more are shed with 503."
+        4096,
+        ge=1,
+        description="Generations one process works on at once; more are shed with 503. While others wait, one "
+        "account has at most half of them.",
+    )
+    max_provider_calls: int = Field(
+        0, ge=0, description="Calls of one process to one provider at once. 0 = half of max_in_flight."
+    )
+    max_held_bytes: int = Field(
+        512 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Memory for bodies and pictures of callers in one process; more wait, then are shed with 503.",
+    )
+    shed_late_ms: float = Field(
+        100.0,
+        ge=1,
+        le=60_000,
+        description="New images are shed with 503 while the event loop is later than this, look after look.",
+    )
+    header_timeout_s: float = Field(
+        15.0, gt=0, le=600, description="Longest time the head of a request may take to arrive."
     )
     work_threads: int = Field(
         0, ge=0, le=256, description="Threads for decoding and encoding images. 0 = one per core, at least 2."
@@ -252,6 +272,10 @@ class Settings(BaseSettings):
         if self.console_sso_header and self.trusted_proxies.strip() in ("", "*"):
             raise ValueError(
                 "IMAGEGATE_CONSOLE_SSO_HEADER needs the proxies' addresses in IMAGEGATE_TRUSTED_PROXIES"
+            )
+        if self.max_held_bytes < 3 * max(self.max_body_bytes, self.max_upload_bytes):
+            raise ValueError(
+                "IMAGEGATE_MAX_HELD_BYTES must be three times IMAGEGATE_MAX_BODY_BYTES and IMAGEGATE_MAX_UPLOAD_BYTES"
             )
         if self.heartbeat_s * 2 > self.worker_lease_s:
             raise ValueError("IMAGEGATE_WORKER_LEASE_S must be at least twice IMAGEGATE_HEARTBEAT_S")

@@ -35,6 +35,9 @@ class Reading:
     moderated: Mapping[tuple[str, str], int] | None = None
     """How often moderation said what, by stage and verdict."""
     counts: Counts | None = None
+    held_bytes: int | None = None
+    shed: Mapping[str, int] | None = None
+    """Requests for images refused before they were read or held, by reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,11 @@ GAUGES = (
         "imagegate_oldest_open_hold_seconds",
         "Age of the oldest hold that somebody works on, of all processes; 0 when there is none.",
         "oldest_open_hold_s",
+    ),
+    (
+        "imagegate_held_bytes",
+        "Of the budget for bodies and pictures of callers, what is held now.",
+        "held_bytes",
     ),
     ("imagegate_jobs_waiting", "Async jobs that nobody works on yet.", "jobs_waiting"),
     (
@@ -170,6 +178,12 @@ class Read(Collector):
         for labels, times in sorted((self._reading.moderated or {}).items()):
             moderation.add_metric(labels, times)
         yield moderation
+        shed = CounterMetricFamily(
+            "imagegate_shed", "Requests refused since this process has enough to do.", labels=("reason",)
+        )
+        for reason, times in sorted((self._reading.shed or {}).items()):
+            shed.add_metric((reason,), times)
+        yield shed
         for name, about, field in COUNTERS:
             value = getattr(self._reading, field)
             if value is not None:

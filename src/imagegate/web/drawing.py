@@ -10,9 +10,10 @@ from starlette.requests import Request
 from imagegate import failpoints
 from imagegate.domain import Generation, GenerationRequest, ParameterReceipt, Preview, Principal
 from imagegate.generation import pipeline
+from imagegate.load import SMALL_BYTES, Lease
 from imagegate.services import Services
 from imagegate.web.dependencies import asked_of, own_key_of
-from imagegate.web.guards import parse_object, read_json_body, text_of
+from imagegate.web.guards import check_head, length_of, parse_object, read_json_body, text_of
 from imagegate.web.listener import Listener
 
 INLINE_BYTES = 256 * 1024
@@ -23,8 +24,18 @@ Read = Callable[[dict[str, Any]], Meant]
 
 
 async def read_json(request: Request, services: Services, read: Read[Meant]) -> Meant:
-    """What the body means. Raises what `web.guards` and `read` raise."""
-    body = await read_json_body(request, services.settings)
+    """What the body means. Raises what `web.guards` and `read` raise, and Overloaded before a byte of it is read."""
+    services.load.check_late()
+    size_bytes = length_of(request)
+    if size_bytes is not None and size_bytes <= SMALL_BYTES:
+        return await _read(request, services, read)
+    check_head(request, services.settings.max_body_bytes)
+    async with services.load.reading(size_bytes or 0) as lease:
+        return await _read(request, services, read, lease)
+
+
+async def _read(request: Request, services: Services, read: Read[Meant], lease: Lease | None = None) -> Meant:
+    body = await read_json_body(request, services.settings, lease)
     if len(body) <= INLINE_BYTES:
         return read(parse_object(text_of(body)))
     held = [body]

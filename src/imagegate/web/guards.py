@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from io import BytesIO
 from time import monotonic
 from typing import Any
@@ -10,19 +11,30 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from imagegate.errors import InvalidRequest, RequestTimeout, TooLarge, UnsupportedMedia
+from imagegate.load import Lease
 from imagegate.settings import Settings
 from imagegate.web.dependencies import headers_of
 
 DEEPEST = 32
+CHARSET = re.compile(rb"""charset\s*=\s*["']?([^\s;"']*)""")
 
 
-async def read_body(request: Request, settings: Settings) -> bytes:
-    """The whole body. Raises TooLarge, RequestTimeout, UnsupportedMedia (an encoded body)."""
+async def read_body(request: Request, settings: Settings, lease: Lease | None = None) -> bytes:
+    """The whole body. Raises TooLarge, RequestTimeout, UnsupportedMedia (an encoded body).
+
+    lease: grows with a body of unknown length, which may raise Overloaded.
+    """
     check_head(request, settings.max_body_bytes)
     first = await received(request, settings.body_timeout_s)
     if not first.get("more_body", False):
         return bytes(first.get("body", b""))
-    return await read_pieces(request, settings, first.get("body", b""))
+    return await read_pieces(request, settings, first.get("body", b""), lease)
+
+
+def length_of(request: Request) -> int | None:
+    """What the headers say of the body's length, in bytes. None: they say nothing."""
+    said = headers_of(request).get(b"content-length")
+    return None if said is None else int(said)
 
 
 def check_head(request: Request, most_bytes: int) -> None:
@@ -30,19 +42,25 @@ def check_head(request: Request, most_bytes: int) -> None:
     headers = headers_of(request)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMedia("Send the body without Content-Encoding.", code="unsupported_encoding")
-    if int(headers.get(b"content-length", b"0")) > most_bytes:
+    if (length_of(request) or 0) > most_bytes:
         raise TooLarge(f"The body may have at most {most_bytes} bytes.")
 
 
-async def read_pieces(request: Request, settings: Settings, first: bytes) -> bytes:
+async def read_pieces(
+    request: Request, settings: Settings, first: bytes, lease: Lease | None = None
+) -> bytes:
     """One buffer that grows: pieces that are joined in the end would be held twice."""
     whole, more = BytesIO(), True
     whole.write(first)
     until = monotonic() + settings.body_timeout_s
+    growing = lease if length_of(request) is None else None
     while more:
         message = await received(request, until - monotonic())
         more = message.get("more_body", False)
-        whole.write(message.get("body", b""))
+        piece = message.get("body", b"")
+        if growing is not None:
+            growing.more(len(piece))
+        whole.write(piece)
         if whole.tell() > settings.max_body_bytes:
             raise TooLarge(f"The body may have at most {settings.max_body_bytes} bytes.")
     return whole.getvalue()
@@ -65,12 +83,16 @@ async def read_json_object(request: Request, settings: Settings) -> dict[str, An
     return parse_object(text_of(await read_json_body(request, settings)))
 
 
-async def read_json_body(request: Request, settings: Settings) -> bytes:
+async def read_json_body(request: Request, settings: Settings, lease: Lease | None = None) -> bytes:
     """A body that says it is JSON, unread. Raises as `read_body` does."""
-    kind = headers_of(request).get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
+    kind, _, said = headers_of(request).get(b"content-type", b"application/json").lower().partition(b";")
+    kind = kind.strip()
     if kind != b"application/json" and not kind.endswith(b"+json"):
         raise UnsupportedMedia("Send JSON, with Content-Type: application/json.")
-    return await read_body(request, settings)
+    if said and (named := CHARSET.search(said)) and named[1] not in (b"utf-8", b"utf8", b"us-ascii"):
+        text = "The Content-Type names another charset than UTF-8. Send UTF-8; JSON needs no charset."
+        raise InvalidRequest(text, code="invalid_encoding")
+    return await read_body(request, settings, lease)
 
 
 def text_of(body: bytes) -> str:

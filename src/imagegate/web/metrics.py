@@ -78,6 +78,8 @@ def read(services: Services, seen: Seen | None) -> Reading:
         picture_processes=services.pool.processes,
         log_lines_dropped=services.status.lines.dropped if services.status.lines else None,
         counts=services.status.counts,
+        held_bytes=services.load.held_bytes,
+        shed=services.load.shed,
         proof_violations=proof.violations if proof else None,
         proof_at_s=proof.at.timestamp() if proof else None,
         moderated=services.status.moderated,

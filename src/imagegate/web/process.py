@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from imagegate.errors import ImagegateError
+from imagegate.errors import HeaderTooLarge, ImagegateError
 from imagegate.errors.catalogue import link_of
 from imagegate.ids import new_id, public_id
 from imagegate.services import Services
@@ -111,8 +111,7 @@ class Shell:
 
     async def _serve(self, scope: Scope, receive: Receive, dressed: "Dressed") -> None:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEADERS:
-            error = ImagegateError(f"The headers are longer than {LONGEST_HEADERS} bytes.")
-            error.status, error.type, error.code = 431, "invalid_request_error", "header_too_large"
+            error = HeaderTooLarge(f"The headers are longer than {LONGEST_HEADERS} bytes.")
             await _plain_error(error, scope)(scope, receive, dressed)
             return
         hot = self._hot.get((scope["method"], scope["path"]))

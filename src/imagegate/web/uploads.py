@@ -14,9 +14,10 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from imagegate.errors import InvalidRequest, TooLarge, UnsupportedMedia
+from imagegate.load import Lease, Load
 from imagegate.settings import Settings
 from imagegate.web.dependencies import headers_of
-from imagegate.web.guards import check_head, received
+from imagegate.web.guards import check_head, length_of, received
 
 MOST_PARTS = 128
 MOST_HEADERS = 8
@@ -57,13 +58,20 @@ def is_form(request: Request) -> bool:
     return headers_of(request).get(b"content-type", b"").lower().lstrip().startswith(b"multipart/form-data")
 
 
-async def read_form(request: Request, settings: Settings, limits: Limits) -> Form:
+async def read_form(request: Request, settings: Settings, load: Load, limits: Limits) -> Form:
     """The whole form. Parts named in `limits.files` (`image`, `image[]`, `image[0]` alike) are bytes, others text.
 
     Raises InvalidRequest (`invalid_multipart`, `duplicate_key`, `invalid_encoding`, `invalid_unicode`,
-    `image_too_large`), TooLarge, RequestTimeout, UnsupportedMedia.
+    `image_too_large`), TooLarge, RequestTimeout, UnsupportedMedia, and Overloaded before a byte of it is read.
     """
+    load.check_late()
     check_head(request, settings.max_upload_bytes)
+    async with load.reading(length_of(request) or 0) as lease:
+        return await _read_form(request, settings, limits, lease)
+
+
+async def _read_form(request: Request, settings: Settings, limits: Limits, lease: Lease) -> Form:
+    growing = length_of(request) is None
     reading = Reading(limits)
     parser = reading.parser(boundary_of(request))
     left_bytes, more = settings.max_upload_bytes, True
@@ -73,6 +81,8 @@ async def read_form(request: Request, settings: Settings, limits: Limits) -> For
         more = message.get("more_body", False)
         piece = message.get("body", b"")
         left_bytes -= len(piece)
+        if growing:
+            lease.more(len(piece))
         if left_bytes < 0:
             raise TooLarge(f"The form may have at most {settings.max_upload_bytes} bytes.")
         try:

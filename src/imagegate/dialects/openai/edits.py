@@ -91,7 +91,7 @@ async def answer_pictured(
     services = services_of(request)
     principal = await authenticate(request)
     if is_form(request):
-        wanted = of_form(await read_form(request, services.settings, FILES))
+        wanted = of_form(await read_form(request, services.settings, services.load, FILES))
     else:
         wanted = await read_json(request, services, read)
     return await answer(request, services, principal, wanted, route)

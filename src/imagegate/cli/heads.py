@@ -1,0 +1,103 @@
+"""The heads of requests: they come in time, are of bounded length, and what is no HTTP gets an answer in JSON."""
+
+import asyncio
+from collections import deque
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from pydantic_core import to_json
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from imagegate.errors import CallerError, HeaderTooLarge, InvalidRequest, RequestTimeout
+from imagegate.errors.catalogue import link_of
+from imagegate.ids import new_id, public_id
+from imagegate.web.process import openai_error
+
+LONGEST_HEAD_BYTES = 64 * 1024
+"""Of a head that is still coming; what a whole one may have is less, and is told by the application."""
+
+NOWHERE: Any = deque(maxlen=0)
+"""Keeps nothing of what is appended."""
+
+LATE = RequestTimeout("The head of the request did not arrive in time.")
+LONG = HeaderTooLarge(f"The head of the request is longer than {LONGEST_HEAD_BYTES} bytes.")
+
+
+class HeadsInTime(HttpToolsProtocol):
+    """uvicorn's protocol has no bound for a head that comes in drops, in time or in length.
+
+    A clock runs from the connection on, and from the first byte of a head that does not come in one piece; between
+    requests it is uvicorn's keep-alive that ends a connection.
+    """
+
+    def __init__(self, *args: Any, header_timeout_s: float, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._patience_s = header_timeout_s
+        self._coming = False
+        self._came_bytes = 0
+        self._clock: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._coming, self._clock = True, self.loop.call_later(self._patience_s, self._late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        self._coming, self._came_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._coming = False
+        super().on_headers_complete()
+        self.headers = NOWHERE  # uvicorn takes what follows the last chunk for headers, an API key among them
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._coming:
+            if self._clock is not None:
+                self._stop_clock()
+        elif not self.transport.is_closing():
+            self._came_bytes += len(data)
+            if self._came_bytes > LONGEST_HEAD_BYTES:
+                self._refuse(LONG)
+            elif self._clock is None:
+                self._clock = self.loop.call_later(self._patience_s, self._late)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(InvalidRequest("This is not HTTP/1.1 as a server can read it.", code="invalid_http"))
+
+    def _late(self) -> None:
+        """A connection on which nothing came at all is closed without a word, as a keep-alive is."""
+        self._clock = None
+        if self._came_bytes:
+            self._refuse(LATE)
+        else:
+            self.transport.close()
+
+    def _refuse(self, error: CallerError) -> None:
+        status, told = openai_error(error, public_id("req", new_id()))
+        body = to_json(told)
+        lines = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+            "content-type: application/json",
+            f"content-length: {len(body)}",
+            f"x-should-retry: {'true' if error.should_retry else 'false'}",
+            f"link: {link_of(error.code)}",
+            "connection: close",
+        )
+        self.transport.write("\r\n".join((*lines, "", "")).encode("latin-1") + body)
+        self.transport.close()
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+
+def heads_in_time(header_timeout_s: float) -> Any:
+    """What uvicorn takes as `http`."""
+    return partial(HeadsInTime, header_timeout_s=header_timeout_s)

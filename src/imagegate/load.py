@@ -1,0 +1,189 @@
+"""What one process has taken on, and when it takes no more: generations in flight, bytes held, a late event loop.
+
+Whoever is refused here has cost nearly nothing: nothing was parsed, no wallet was touched, and trying again is safe.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from time import monotonic
+from uuid import UUID
+
+from imagegate.errors import Overloaded
+from imagegate.settings import Settings
+
+SMALL_BYTES = 64 * 1024
+"""Bodies up to here are not weighed: what so many of them hold is bounded by the generations in flight."""
+WEIGHT_PER_BYTE = 2.5
+"""What a body takes at its peak beside its own bytes: text, decoded pictures, the form that a provider takes."""
+PATIENCE_S = 5.0
+"""How long a large body waits for room. Meanwhile none of it is read, so that its sender waits too."""
+WAITED_S = 10.0
+"""For so long after a refusal its account counts as one that waits."""
+LATE_LOOKS = 3
+"""Looks in a row that must find the loop late: one long step alone is no overload."""
+
+
+REASONS = ("late", "generations", "share", "bytes")
+
+
+def weight_of(size_bytes: int) -> int:
+    return int(size_bytes * WEIGHT_PER_BYTE)
+
+
+class Lease:
+    """Bytes of the budget that somebody holds."""
+
+    def __init__(self, load: "Load", held_bytes: int) -> None:
+        self._load = load
+        self.held_bytes = held_bytes
+
+    def more(self, size_bytes: int) -> None:
+        """So many bytes have come. Raises Overloaded where the budget has no room for what they take."""
+        weight = weight_of(size_bytes)
+        self._load.take(weight)
+        self.held_bytes += weight
+
+    def end(self) -> None:
+        self._load.give(self.held_bytes)
+        self.held_bytes = 0
+
+
+class Load:
+    """One per process. Every count is of the present; `shed` counts refusals by reason since the start."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._most = settings.max_in_flight
+        self._most_calls = settings.max_provider_calls or max(1, settings.max_in_flight // 2)
+        self._late_s = settings.shed_late_ms / 1000
+        self.budget_bytes = settings.max_held_bytes
+        self.accounts: Counter[UUID] = Counter()
+        self.in_flight = 0
+        self.calls: Counter[str] = Counter()
+        self.held_bytes = self.peak_bytes = 0
+        self.shed: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
+        self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._refused: dict[UUID, float] = {}
+        self._late = 0
+
+    def looked(self, late_s: float) -> None:
+        """One look at the loop found it so late."""
+        self._late = self._late + 1 if late_s > self._late_s else 0
+
+    def check_late(self) -> None:
+        """Raises Overloaded while the loop is late, look after look."""
+        if self._late >= LATE_LOOKS:
+            self._refuse("late", "This gateway has more to do than it can. Try again in a moment.")
+
+    def enter(self, account: UUID) -> None:
+        """Count one generation of the account. Raises Overloaded.
+
+        One account alone may have every place; while others wait, half of them.
+        """
+        mine = self.accounts[account]
+        if self.in_flight >= self._most:
+            self._refused[account] = monotonic()
+            self._refuse(
+                "generations",
+                "This gateway is working on as many generations as it takes. Try again in a moment.",
+            )
+        if self._refused and mine * 2 >= self._most and self._others_wait(account):
+            self._refuse(
+                "share",
+                "This account has its share of a gateway that others wait for. Try again in a moment.",
+            )
+        self.accounts[account] = mine + 1
+        self.in_flight += 1
+
+    def leave(self, account: UUID) -> None:
+        """Once per `enter`."""
+        self.in_flight -= 1
+        left = self.accounts[account] - 1
+        if left:
+            self.accounts[account] = left
+        else:
+            del self.accounts[account]
+
+    def _others_wait(self, account: UUID) -> bool:
+        since = monotonic() - WAITED_S
+        self._refused = {other: at for other, at in self._refused.items() if at > since}
+        return any(other != account for other in self._refused)
+
+    def is_busy(self, provider: str) -> bool:
+        """Whether as many calls to it are in flight as may be: one that hangs must not take every place."""
+        return self.calls[provider] >= self._most_calls
+
+    @contextmanager
+    def calling(self, provider: str) -> Iterator[None]:
+        self.calls[provider] += 1
+        try:
+            yield
+        finally:
+            self.calls[provider] -= 1
+
+    @asynccontextmanager
+    async def reading(self, size_bytes: int) -> AsyncIterator[Lease]:
+        """Around reading and parsing a body of so many bytes; 0: nobody knows, and the lease grows as they come.
+
+        Waits for room in the order of arrival, up to PATIENCE_S. Raises Overloaded.
+        """
+        weight = weight_of(size_bytes)
+        if self._queue or not self._fits(weight):
+            await self._turn(weight)
+        else:
+            self._add(weight)
+        lease = Lease(self, weight)
+        try:
+            yield lease
+        finally:
+            lease.end()
+
+    def lease(self, weight_bytes: int) -> Lease:
+        """Of what was read already: it counts, and is not refused. Whoever asks for it ends it."""
+        self._add(weight_bytes)
+        return Lease(self, weight_bytes)
+
+    def take(self, more_bytes: int) -> None:
+        """Raises Overloaded."""
+        if not self._fits(more_bytes):
+            self._refuse("bytes", NO_BYTES)
+        self._add(more_bytes)
+
+    def give(self, size_bytes: int) -> None:
+        self.held_bytes -= size_bytes
+        while self._queue and self._fits(self._queue[0][0]):
+            weight, turn = self._queue.popleft()
+            if not turn.done():
+                self._add(weight)
+                turn.set_result(None)
+
+    async def _turn(self, weight: int) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((weight, turn))
+        try:
+            await asyncio.wait({turn}, timeout=PATIENCE_S)
+        except asyncio.CancelledError:
+            if turn.done():
+                self.give(weight)
+            turn.cancel()
+            raise
+        if not turn.done():
+            turn.cancel()
+            with suppress(ValueError):
+                self._queue.remove((weight, turn))
+            self._refuse("bytes", NO_BYTES)
+
+    def _fits(self, more_bytes: int) -> bool:
+        return self.held_bytes + more_bytes <= self.budget_bytes
+
+    def _add(self, size_bytes: int) -> None:
+        self.held_bytes += size_bytes
+        self.peak_bytes = max(self.peak_bytes, self.held_bytes)
+
+    def _refuse(self, reason: str, text: str) -> None:
+        self.shed[reason] += 1
+        raise Overloaded(text)
+
+
+NO_BYTES = "This gateway holds as many bytes of pictures as it may. Try again in a moment."

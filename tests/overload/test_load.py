@@ -1,0 +1,179 @@
+"""The counts by which a process sheds, without a gateway around them."""
+
+import asyncio
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from imagegate import load as loads
+from imagegate.errors import Overloaded
+from imagegate.load import LATE_LOOKS, Load
+from imagegate.settings import Settings
+
+MIB = 1024 * 1024
+HOG, OTHER = UUID(int=1), UUID(int=2)
+
+
+def load_of(**changed: int) -> Load:
+    bounds = {"max_in_flight": 4, "max_body_bytes": MIB, "max_upload_bytes": MIB, "max_held_bytes": 10 * MIB}
+    return Load(Settings(secret=SecretStr("s" * 32), **{**bounds, **changed}))
+
+
+def test_one_account_alone_has_every_place() -> None:
+    load = load_of()
+
+    for _ in range(4):
+        load.enter(HOG)
+    with pytest.raises(Overloaded):
+        load.enter(HOG)
+
+    assert load.in_flight == 4
+    assert load.shed["generations"] == 1
+
+
+def test_while_others_wait_an_account_has_half_of_the_places() -> None:
+    load = load_of()
+    for _ in range(4):
+        load.enter(HOG)
+    with pytest.raises(Overloaded):
+        load.enter(OTHER)
+
+    load.leave(HOG)
+    with pytest.raises(Overloaded):
+        load.enter(HOG)
+    load.enter(OTHER)
+
+    assert load.shed == {"late": 0, "generations": 1, "share": 1, "bytes": 0}
+    load.leave(HOG)
+    load.leave(HOG)
+    load.enter(HOG)
+    assert load.accounts == {HOG: 2, OTHER: 1}
+
+
+def test_whoever_gave_up_waiting_no_longer_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = load_of()
+    for _ in range(4):
+        load.enter(HOG)
+    with pytest.raises(Overloaded):
+        load.enter(OTHER)
+    load.leave(HOG)
+
+    monkeypatch.setattr(loads, "WAITED_S", 0.0)
+    load.enter(HOG)
+
+    assert load.accounts == {HOG: 4}
+
+
+def test_accounts_that_have_nothing_in_flight_are_forgotten() -> None:
+    load = load_of()
+
+    for _ in range(1000):
+        account = uuid4()
+        load.enter(account)
+        load.leave(account)
+
+    assert (load.in_flight, dict(load.accounts)) == (0, {})
+
+
+def test_one_long_step_is_no_overload_and_several_are_until_the_loop_is_in_time() -> None:
+    load = load_of(shed_late_ms=50)
+
+    for _ in range(LATE_LOOKS - 1):
+        load.looked(0.2)
+    load.check_late()
+    load.looked(0.2)
+    with pytest.raises(Overloaded):
+        load.check_late()
+    load.looked(0.01)
+    load.check_late()
+
+    assert load.shed["late"] == 1
+
+
+def test_a_provider_has_half_of_the_calls_unless_it_is_said_otherwise() -> None:
+    usual, said = load_of(), load_of(max_provider_calls=1)
+
+    with usual.calling("slow"), said.calling("slow"):
+        assert (usual.is_busy("slow"), said.is_busy("slow"), said.is_busy("quick")) == (False, True, False)
+        with usual.calling("slow"):
+            assert usual.is_busy("slow")
+    assert not usual.is_busy("slow")
+
+
+async def test_bodies_wait_for_room_in_the_order_of_arrival() -> None:
+    load, done = load_of(), list[int]()
+
+    async def read(number: int, size: int) -> None:
+        async with load.reading(size):
+            await asyncio.sleep(0.01)
+            done.append(number)
+
+    # The last would fit beside the first at once, and still comes last.
+    await asyncio.gather(read(1, 3 * MIB), read(2, 3 * MIB), read(3, 3 * MIB), read(4, MIB))
+
+    assert done == [1, 2, 3, 4]
+    assert load.peak_bytes <= load.budget_bytes
+    assert load.held_bytes == 0
+
+
+async def test_a_body_that_finds_no_room_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = load_of()
+    monkeypatch.setattr(loads, "PATIENCE_S", 0.01)
+
+    async with load.reading(3 * MIB):
+        with pytest.raises(Overloaded):
+            async with load.reading(3 * MIB):
+                pytest.fail("there was no room")
+
+    async with load.reading(4 * MIB):
+        assert load.held_bytes == 10 * MIB
+    assert load.held_bytes == 0
+
+
+async def test_whoever_stops_waiting_leaves_its_turn_to_the_next() -> None:
+    load = load_of()
+
+    async def read(size: int) -> None:
+        async with load.reading(size):
+            pass
+
+    async with load.reading(3 * MIB):
+        left, kept = asyncio.create_task(read(3 * MIB)), asyncio.create_task(read(2 * MIB))
+        await asyncio.sleep(0)
+        left.cancel()
+    await asyncio.wait_for(kept, 1)
+
+    assert left.cancelled()
+    assert load.held_bytes == 0
+
+
+async def test_a_turn_that_comes_together_with_a_cancel_is_given_back() -> None:
+    load = load_of()
+
+    async def read() -> None:
+        async with load.reading(3 * MIB):
+            pytest.fail("it was cancelled")
+
+    async with load.reading(3 * MIB):
+        waiting = asyncio.create_task(read())
+        await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+
+    assert waiting.cancelled()
+    assert load.held_bytes == 0
+
+
+async def test_a_body_of_unknown_length_is_refused_once_it_is_too_much() -> None:
+    load = load_of()
+
+    async with load.reading(3 * MIB):
+        async with load.reading(0) as lease:
+            lease.more(MIB // 2)
+            with pytest.raises(Overloaded):
+                lease.more(3 * MIB)
+        assert load.held_bytes == int(2.5 * 3 * MIB)
+
+    assert load.peak_bytes <= load.budget_bytes
+    assert load.held_bytes == 0
