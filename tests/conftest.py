@@ -162,7 +162,7 @@ async def services(opened: Services, engine: AsyncEngine) -> AsyncIterator[Servi
     yield opened
     async with snapshot(engine) as connection:
         report = await verify(connection)
-    assert report.ok, report.to_json()
+    assert report.ok, report.violations
 
 
 @asynccontextmanager

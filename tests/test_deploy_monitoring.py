@@ -32,7 +32,12 @@ def everything_told() -> Reading:
     counts.attempted(
         Attempt(0, "openai", "gpt-image-2", "DELIVERED", 1, datetime.now(UTC), 1_000, cost_usd=spent)
     )
-    parts = {"offerings": [offering], "moderated": {("input", "passed"): 1}, "counts": counts}
+    parts = {
+        "offerings": [offering],
+        "moderated": {("input", "passed"): 1},
+        "counts": counts,
+        "shed": {"late": 1},
+    }
     return Reading(**{name: parts.get(name, 1) for name in Reading.__dataclass_fields__})  # type: ignore[arg-type]
 
 

@@ -97,8 +97,10 @@ def defaults(arguments: ast.arguments, kind: str | None, place: str) -> Iterator
 
 def said() -> Iterator[Said]:
     for path in sorted(SOURCE.rglob("*.py")):
-        place = str(path.relative_to(SOURCE))
-        for node in ast.walk(ast.parse(path.read_text())):
+        place, source = str(path.relative_to(SOURCE)), path.read_text()
+        if "code" not in source:
+            continue
+        for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.ClassDef) and node.name in KINDS:
                 yield from in_body(node, node.name, place)
                 yield from (

@@ -1,6 +1,7 @@
 """Small files that swell, last or lie when they are decoded."""
 
 from collections.abc import Callable
+from functools import cache
 from struct import pack
 from zlib import compress, compressobj
 
@@ -23,6 +24,7 @@ def png(width_px: int, height_px: int, *before: bytes, bits: int = 8, colour: in
     return png_with(head, *before, chunk(b"IDAT", b"".join(pixels)), END)
 
 
+@cache
 def zeros(mb: int) -> bytes:
     return compress(bytes(mb * MB), 9)
 
@@ -62,6 +64,7 @@ def moving(format: str, count: int) -> bytes:
     return encoded(format, first, save_all=True, append_images=others)
 
 
+@cache
 def too_large() -> dict[str, bytes]:
     """Refused by their headers."""
     return {
@@ -73,6 +76,7 @@ def too_large() -> dict[str, bytes]:
     }
 
 
+@cache
 def endless() -> dict[str, bytes]:
     """Refused by their headers, which are longer than any real file's."""
     count = 6 * MB
@@ -87,9 +91,11 @@ def endless() -> dict[str, bytes]:
     }
 
 
+@cache
 def swelling() -> dict[str, bytes]:
     """Whole, small, and read in a moment or refused."""
-    texts = [chunk(b"zTXt", b"a%d\0\0" % i + compress(bytes(MB - 16))) for i in range(80)]
+    text = compress(bytes(MB - 16))
+    texts = [chunk(b"zTXt", b"a%d\0\0" % i + text) for i in range(80)]
     return {
         "png with a text of 100 MB": png(64, 64, chunk(b"zTXt", b"a\0\0" + zeros(100))),
         "png with 80 texts of 1 MB": png(64, 64, *texts),
