@@ -1,5 +1,6 @@
 """Every setting once, with its unit in its name."""
 
+from imagegate.settings.loading import load_settings
 from imagegate.settings.providers import (
     PREFIX,
     PROVIDER_VARIABLE,
@@ -7,7 +8,7 @@ from imagegate.settings.providers import (
     check_keys,
     read_providers,
 )
-from imagegate.settings.settings import RoutingPolicy, Settings, default_data_dir, load_settings
+from imagegate.settings.settings import RoutingPolicy, Settings, default_data_dir
 
 __all__ = [
     "PREFIX",

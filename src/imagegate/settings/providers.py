@@ -48,7 +48,15 @@ def read_providers(environment: Mapping[str, str]) -> dict[str, ProviderSettings
     }
     for name, ours in settings.items():
         check_keys(f"{PREFIX}{name.upper()}_API_KEY", ours.api_keys)
+        check_base_url(f"{PREFIX}{name.upper()}", ours.base_url or "")
     return settings
+
+
+def check_base_url(prefix: str, url: str) -> None:
+    """Raises OperatorError for one with a user name or a password: base URLs are shown, and logged by proxies."""
+    if re.match(r"[^/]*//[^/?#]*@", url):
+        text = f"{prefix}_BASE_URL holds a user name or a password. Put the key into {prefix}_API_KEY."
+        raise OperatorError(text)
 
 
 def check_keys(variable: str, keys: Sequence[SecretStr]) -> None:

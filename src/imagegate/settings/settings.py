@@ -8,14 +8,12 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from imagegate.errors import OperatorError
-from imagegate.settings.providers import PREFIX, ProviderSettings, read_providers
+from imagegate.settings.providers import PREFIX, ProviderSettings
 
 RoutingPolicy = Literal["catalogue", "cheapest", "fastest", "best", "balanced"]
 
@@ -50,7 +48,8 @@ class Settings(BaseSettings):
         5.0, gt=0, le=60, description="Longest wait for one statement or connection."
     )
     redis_url: SecretStr | None = Field(
-        None, description="redis://, rediss:// or unix:// of limits that several processes share."
+        None,
+        description="redis://, rediss:// (redis+cluster:// …) or unix:// of limits that processes share.",
     )
     store_url: str | None = Field(
         None, description="s3://, gs:// or az:// bucket for images. Absent: the data directory."
@@ -291,22 +290,3 @@ class Settings(BaseSettings):
 
     def provider(self, name: str) -> ProviderSettings:
         return self.providers.get(name, ProviderSettings())
-
-
-def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
-    """Read the environment and the `.env` file. Raises OperatorError naming every setting that is wrong."""
-    from_file = dotenv_values(env_file) if env_file and env_file.is_file() else {}
-    environment = {**{k: v for k, v in from_file.items() if v is not None}, **os.environ}
-    values = {
-        name: environment[variable]
-        for name in Settings.model_fields
-        if name != "providers" and environment.get(variable := PREFIX + name.upper())
-    }
-    try:
-        return Settings(**{**values, "providers": read_providers(environment), **overrides})
-    except ValidationError as error:
-        lines = [
-            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper() or 'settings'}: {e['msg']}"
-            for e in error.errors()
-        ]
-        raise OperatorError("The configuration is not valid.\n" + "\n".join(lines)) from None
