@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 
 from imagegate.dialects.openai.events import event_bodies
-from imagegate.generation import expiring, jobs, lane, recovery
+from imagegate.generation import expiring, jobs, lane, recovery, rollup
 from imagegate.ledger import allowances
 from imagegate.registry import seals_of
 from imagegate.services import Services
@@ -37,6 +37,7 @@ async def working(services: Services) -> AsyncIterator[None]:
         asyncio.create_task(repeat("webhooks", WEBHOOKS_S, partial(delivery.deliver_due, courier))),
         asyncio.create_task(repeat("allowances", interval_s, partial(allowances.grant_due, services.engine))),
         asyncio.create_task(repeat("expiry", expiry_s, partial(expiring.expire, services))),
+        asyncio.create_task(repeat("rollup", rollup.EVERY_S, partial(rollup.close_due, services.engine))),
         asyncio.create_task(repeat("old events", expiry_s, partial(outbox.forget_ended, services.engine))),
     ]
     try:

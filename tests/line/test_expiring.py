@@ -19,7 +19,7 @@ from imagegate.identity.audit import Actor
 from imagegate.identity.keys import CACHE_S
 from imagegate.ids import parse_public_id
 from imagegate.journal import purging
-from imagegate.media.objects import handed_in, object_name, quarantined
+from imagegate.media.objects import handed_in, object_name, quarantined, thumbnail_of, thumbnails
 from imagegate.media.store import ImageStore
 from imagegate.services import Services
 from tests.conftest import Account, open_account
@@ -77,7 +77,7 @@ async def hours_left(engine: AsyncEngine, account: Account) -> int:
 
 async def objects_of(services: Services, account: Account, generation: str, env: str = "live") -> list[str]:
     place = f"{account.id.hex}/{env}/{generation.removeprefix('gen_')}/"
-    places = (place, quarantined(place), handed_in(place))
+    places = (place, quarantined(place), handed_in(place), thumbnails(place))
     return [name for prefix in places for name in await services.store.list(prefix)]
 
 
@@ -243,7 +243,7 @@ async def test_what_failed_leaves_nothing_behind(
         sha256=hashlib.sha256(data).digest(),
         format="png",
     )
-    for place in (name, quarantined(name), handed_in(name)):
+    for place in (name, quarantined(name), handed_in(name), thumbnail_of(name)):
         await services.store.put(place, data)
     await age(engine, account, 719)
     early = await expiring.expire(services)
@@ -252,7 +252,7 @@ async def test_what_failed_leaves_nothing_behind(
     done = await expiring.expire(services)
 
     assert failed.status_code == 400
-    assert (early.objects, done.objects) == (0, 3)
+    assert (early.objects, done.objects) == (0, 4)
     assert await objects_of(services, account, named) == []
     fetched = await client.get(f"{MAKE}/{named}")
     assert (fetched.json()["status"], fetched.json()["error"]["code"]) == ("failed", "moderation_blocked")
@@ -297,7 +297,7 @@ async def test_a_store_that_is_down_is_asked_again_and_nothing_is_looked_at_twic
 
     assert (len(held), scrubbed.said) == (1, False)
     assert (done.images, again.images) == (1, 0)
-    assert (looks, store.looks) == (3, 3)
+    assert (looks, store.looks) == (4, 4)
     assert await objects_of(services, account, named) == []
 
 

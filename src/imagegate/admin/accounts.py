@@ -124,6 +124,8 @@ async def list_accounts(connection: AsyncConnection) -> list[Account]:
     return list(reversed(await accounts.page_accounts(connection, None, ALL)))
 
 
-async def page_accounts(connection: AsyncConnection, after: UUID | None, limit: int) -> Sequence[Account]:
-    """At most `limit` accounts older than `after`, newest first."""
-    return await accounts.page_accounts(connection, after, limit)
+async def page_accounts(
+    connection: AsyncConnection, after: UUID | None, limit: int, part: str | None = None
+) -> Sequence[Account]:
+    """At most `limit` accounts older than `after`, newest first. part: of their names, in any case."""
+    return await accounts.page_accounts(connection, after, limit, part)

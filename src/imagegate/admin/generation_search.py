@@ -1,9 +1,10 @@
 """What an operator finds generations by: across all accounts, newest first."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -18,8 +19,9 @@ from imagegate.identity.tables import api_keys
 from imagegate.ids import parse_public_id
 from imagegate.journal.tables import attempts, generations
 
-LEAST_DIGITS = 4
-SPANS = (timedelta(hours=1), timedelta(days=1), timedelta(days=30), None)
+LEAST_DIGITS, WHOLE_ID = 4, 32
+SPANS = (*(timedelta(hours=3**n) for n in range(7)), None)
+SHORT = timedelta(days=4)
 """How far back a search looks before it looks further: the index by time makes a short look a cheap one."""
 
 
@@ -46,6 +48,14 @@ class Search:
     prompt: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """since: no further back was looked, though there may be more; None: these are all, or as many as were wanted."""
+
+    rows: list[Summary]
+    since: datetime | None
+
+
 async def search(
     connection: AsyncConnection, wanted: Search, after: UUID | None, limit: int
 ) -> list[Summary]:
@@ -53,7 +63,14 @@ async def search(
 
     Raises InvalidRequest, and NotFound for an unknown account or `after`.
     """
-    where = await conditions(connection, wanted)
+    return (await search_for(connection, wanted, after, limit, None)).rows
+
+
+async def search_for(
+    connection: AsyncConnection, wanted: Search, after: UUID | None, limit: int, patience_s: float | None
+) -> Found:
+    """As `search`. patience_s: after this no further look back is begun; the last one may take about twice as long."""
+    where, began = await conditions(connection, wanted), monotonic()
     latest = wanted.until or datetime.now(UTC)
     if after is not None:
         last = await find(connection, after.hex)
@@ -62,14 +79,32 @@ async def search(
         where.append(generations.c.created_at <= last.created_at)
         where.append(tuple_(generations.c.created_at, generations.c.id) < seen)
     newest_first = (generations.c.created_at.desc(), generations.c.id.desc())
-    query = summaries().where(*where).order_by(*newest_first).limit(limit)
-    rows: Sequence[Row[Any]] = []
-    for span in SPANS if wanted.id_text is None else SPANS[-1:]:
-        window = query.where(generations.c.created_at >= latest - span) if span else query
-        rows = (await connection.execute(window)).all()
-        if len(rows) >= limit:
+    query = summaries().where(*where).order_by(*newest_first)
+    rows: list[Row[Any]] = []
+    stopped, before = None, None
+    for since in looks_back(latest, wanted):
+        look = query.where(generations.c.created_at >= since) if since is not None else query
+        look = look.where(generations.c.created_at < before) if before is not None else look
+        look = look.where(*was_tried(wanted, few=since is not None and latest - since <= SHORT))
+        rows += (await connection.execute(look.limit(limit - len(rows)))).all()
+        if len(rows) >= limit or since is None or since == wanted.since:
             break
-    return await with_attempts(connection, rows)
+        before = since
+        if patience_s is not None and monotonic() - began > patience_s:
+            stopped = since
+            break
+    return Found(await with_attempts(connection, rows), stopped)
+
+
+def looks_back(latest: datetime, wanted: Search) -> Iterator[datetime | None]:
+    """How far each look goes, the last one as far as is wanted. A whole id needs one look alone."""
+    whole = wanted.id_text is not None and len(digits_of(wanted.id_text)) == WHOLE_ID
+    for span in SPANS[-1:] if whole else SPANS:
+        since = latest - span if span is not None else wanted.since
+        if wanted.since is not None and (since is None or since <= wanted.since):
+            yield wanted.since
+            return
+        yield since
 
 
 async def conditions(connection: AsyncConnection, wanted: Search) -> list[ColumnElement[bool]]:
@@ -97,26 +132,31 @@ async def conditions(connection: AsyncConnection, wanted: Search) -> list[Column
         found.append(g.request["prompt"].astext.icontains(wanted.prompt, autoescape=True))
     if wanted.id_text is not None:
         found.append(id_has(wanted.id_text))
-    if wanted.provider is not None or wanted.class_ is not None:
-        found.append(was_tried(wanted.provider, wanted.class_))
     return found
 
 
+def digits_of(text: str) -> str:
+    return text.strip().lower().removeprefix("gen_").replace("-", "")
+
+
 def id_has(text: str) -> ColumnElement[bool]:
-    digits = text.strip().lower().removeprefix("gen_").replace("-", "")
-    if not re.fullmatch(rf"[0-9a-f]{{{LEAST_DIGITS},32}}", digits):
+    digits = digits_of(text)
+    if not re.fullmatch(rf"[0-9a-f]{{{LEAST_DIGITS},{WHOLE_ID}}}", digits):
         said = f"The text of an id has {LEAST_DIGITS} to 32 hex digits, as 0190f3a2."
         raise InvalidRequest(said, param="id")
-    if len(digits) == 32:
+    if len(digits) == WHOLE_ID:
         return is_id(UUID(hex=digits))
     return func.replace(func.text(generations.c.id), "-", "").contains(digits)
 
 
-def was_tried(provider: str | None, class_: str | None) -> ColumnElement[bool]:
+def was_tried(wanted: Search, few: bool) -> list[ColumnElement[bool]]:
+    """few: attempts are looked up for each generation. Else the planner may read all there are, and join them."""
+    if wanted.provider is None and wanted.class_ is None:
+        return []
     its = [getattr(attempts.c, name) == getattr(generations.c, name) for name in ("account_id", "env")]
     query = select(attempts.c.seq).where(*its, attempts.c.generation_id == generations.c.id)
-    if provider is not None:
-        query = query.where(attempts.c.provider == provider)
-    if class_ is not None:
-        query = query.where(attempts.c["class"] == class_)
-    return query.exists()
+    if wanted.provider is not None:
+        query = query.where(attempts.c.provider == wanted.provider)
+    if wanted.class_ is not None:
+        query = query.where(attempts.c["class"] == wanted.class_)
+    return [(query.offset(0) if few else query).exists()]

@@ -34,7 +34,8 @@ async def try_keys(outbound: Outbound, provider: Provider, access: Access | None
     Nothing is drawn and nothing costs. Never raises for what the provider answers.
     """
     if access is None:
-        return untested(provider, "It is not configured: it lacks a key or a base URL.", ok=False)
+        lack = "It is not configured: it lacks a key or a base URL."
+        return untested(provider, f"{lack} Add a key: imagegate providers add {provider.name}", ok=False)
     if provider.test_path is None or not access.credential.base_url:
         return untested(
             provider,

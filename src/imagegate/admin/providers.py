@@ -7,6 +7,7 @@ key is ever shown again, written to a log or kept in the audit log; its last fou
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import SecretStr
@@ -25,7 +26,7 @@ from imagegate.identity.provider_keys import StoredKey, hint_of
 from imagegate.identity.secret import Keyring
 from imagegate.ids import parse_public_id
 from imagegate.registry import access_to, env_id
-from imagegate.routing.health import OfferingHealth
+from imagegate.routing.health import Health, OfferingHealth
 from imagegate.settings import Settings
 
 Json = dict[str, Any]
@@ -46,7 +47,11 @@ def get_provider(catalogue: Catalogue, name: str) -> Provider:
     """Raises NotFound naming those that there are."""
     provider = catalogue.providers.get(name)
     if provider is None:
-        raise NotFound(f"There is no provider of this name. There are: {', '.join(catalogue.providers)}.")
+        close = get_close_matches(name[:200], catalogue.providers, n=1)
+        meant = f" Did you mean {close[0]!r}?" if close else ""
+        raise NotFound(
+            f"There is no provider of this name.{meant} There are: {', '.join(catalogue.providers)}."
+        )
     return provider
 
 
@@ -96,6 +101,25 @@ async def set_enabled(
     await record(
         tx, actor, action, name, detail={"before": {"enabled": before}, "after": {"enabled": enabled}}
     )
+
+
+async def try_now(
+    tx: AsyncConnection, catalogue: Catalogue, health: Health, name: str, offering: str | None, actor: Actor
+) -> list[str]:
+    """End the rest of one offering, or of all, in this process; other processes have breakers of their own.
+
+    Gives those that rested; where none did nothing is recorded. Raises NotFound.
+    """
+    get_provider(catalogue, name)
+    rested = [
+        seen.offering
+        for seen in health.snapshot()
+        if seen.provider == name and seen.state != "closed" and offering in (None, seen.offering)
+    ]
+    if rested:
+        await record(tx, actor, "providers.try_now", name, detail={"offerings": rested})
+        health.try_now(name, offering)  # should the commit fail, a call is tried that nobody asked for
+    return rested
 
 
 async def list_providers(connection: AsyncConnection, place: Place) -> list[Json]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-MOST = 20_000
+MOST = 5_000
 """Generations that are looked at, the latest: a sample that says enough, and is read in a moment."""
 
 WAITS = text(

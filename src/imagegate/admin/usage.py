@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +9,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imagegate.admin.moments import timestamp
 from imagegate.errors import InvalidRequest
-from imagegate.generation.usage import BUCKETS, DIMENSIONS, Bucket, Dimension, Usage, Wanted, read_usage
+from imagegate.generation.usage import (
+    BUCKETS,
+    DIMENSIONS,
+    Bucket,
+    Dimension,
+    Usage,
+    Wanted,
+    read_latest,
+    read_usage,
+)
 from imagegate.identity.accounts import read_account
 from imagegate.ids import public_id
 
@@ -44,13 +52,15 @@ async def show_usage(
     bucket: Bucket = "none",
     account: str | None = None,
     env: str | None = None,
+    latest: int | None = None,
 ) -> dict[str, Any]:
-    """account: `acc_…` or a name; None: all. `tx` is tuned for this and should end after it.
+    """account: `acc_…` or a name; None: all. latest: the rows of the last buckets, so many at most; None: all rows.
 
-    Raises InvalidRequest and NotFound.
+    `tx` is tuned for this and should end after it. Raises InvalidRequest and NotFound.
     """
     owner = (await read_account(tx, account)).id if account is not None else None
-    rows = await read_usage(tx, Wanted(since, until, by, bucket, owner, env))
+    wanted = Wanted(since, until, by, bucket, owner, env)
+    rows = await (read_usage(tx, wanted) if latest is None else read_latest(tx, wanted, latest))
     return {
         "since": timestamp(since),
         "until": timestamp(until),
@@ -63,11 +73,16 @@ async def show_usage(
 
 def usage_json(by: Sequence[Dimension], usage: Usage) -> dict[str, Any]:
     """The dimensions by their names, null where there is none; USD are decimal text."""
-    at: dict[str, Any] = {"at": timestamp(usage.at)} if usage.at else {}
-    values: dict[str, Any] = {name: value_json(value) for name, value in zip(by, usage.values, strict=True)}
-    counts = {name: getattr(usage, name) for name in COUNTS}
-    plain = {name: f"{count:f}" if isinstance(count, Decimal) else count for name, count in counts.items()}
-    return {**at, **values, **plain}
+    return {
+        **({"at": timestamp(usage.at)} if usage.at else {}),
+        **{name: value_json(value) for name, value in zip(by, usage.values, strict=True)},
+        "generations": usage.generations,
+        "images": usage.images,
+        "errors": usage.errors,
+        "charged_tokens": usage.charged_tokens,
+        "cost_usd": f"{usage.cost_usd:f}",
+        "at_risk_usd": f"{usage.at_risk_usd:f}",
+    }
 
 
 def value_json(value: str | UUID | None) -> str | None:

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imagegate.admin.moments import timestamp
+from imagegate.errors import InvalidRequest
 from imagegate.identity import accounts
 from imagegate.identity.audit import Actor, record, said
 from imagegate.ids import public_id
-from imagegate.ledger import statement, wallets
+from imagegate.ledger import balances, statement, wallets
 from imagegate.ledger.holds import Wallet
 from imagegate.ledger.statement import Line
 from imagegate.ledger.wallets import Funding
@@ -111,6 +113,23 @@ async def note(
 ) -> None:
     detail |= {"posted_tokens": after.posted_tokens}
     await record(tx, actor, action, owner.public_id, account_id=owner.id, detail=detail)
+
+
+async def show_balances(
+    connection: AsyncConnection, account: str, env: str, since: datetime, until: datetime, points: int
+) -> list[dict[str, Any]]:
+    """What a wallet had at `points` (2 … 500) moments, the same time apart, oldest first; held tokens are in it.
+
+    Raises InvalidRequest and NotFound.
+    """
+    if since >= until:
+        raise InvalidRequest("since must lie before until.", param="since")
+    owner = await accounts.read_account(connection, account)
+    step = (until - since) / (points - 1)
+    moments = [*(since + step * n for n in range(points - 1)), until]
+    tokens = await balances.read_balances(connection, owner.id, env, moments)
+    pairs = zip(moments, tokens, strict=True)
+    return [{"at": timestamp(at), "posted_tokens": balance} for at, balance in pairs]
 
 
 async def page_statement(

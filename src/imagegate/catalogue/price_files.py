@@ -8,6 +8,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from imagegate.catalogue.catalogue import Catalogue
 from imagegate.catalogue.price_items import BOUND, ENDED, IMAGE, ITEMS, Item, check_tokens, put_together
 from imagegate.catalogue.reading import Loader
 from imagegate.catalogue.terms import Terms, parse_size
+from imagegate.domain import Model
 from imagegate.errors import OperatorError, UnknownModel
 
 COLUMNS = ("model", "item", "size", "quality", "tokens")
@@ -162,30 +164,55 @@ def line_of(node: Any) -> int:
 def read_item(
     raw: Raw, catalogue: Catalogue, current: Mapping[str, Terms | None], words: Mapping[str, str]
 ) -> Item:
-    """Raises ValueError saying what is wrong."""
+    """Raises ValueError saying in which column what is wrong."""
     said = {column: raw.fields.get(column, "") for column in COLUMNS}
+    with column("model"):
+        try:
+            model = catalogue.find(said["model"]).model
+        except UnknownModel as error:
+            raise ValueError(error.message) from None
+    with column("size"):
+        item = Item(model.id, said["item"], parse_size(said["size"] or None), line=raw.line)
+    with column("item"):
+        if item.item not in ITEMS:
+            raise ValueError(f"{said['item'][:40]!r} is no item; there are {', '.join(ITEMS)}")
+        if item.item not in WITH_A_PLACE and (item.size or said["quality"]):
+            raise ValueError(f"{item.item} has neither a size nor a quality")
+    with column("quality"):
+        item = replace(item, quality=read_quality(said["quality"], model, current, words))
+    with column("tokens"):
+        return replace(item, tokens=read_tokens(item, said["tokens"]))
+
+
+@contextmanager
+def column(name: str) -> Iterator[None]:
+    """What is wrong inside is wrong in this column."""
     try:
-        model = catalogue.find(said["model"]).model
-    except UnknownModel as error:
-        raise ValueError(error.message) from None
-    item = Item(model.id, said["item"], parse_size(said["size"] or None), line=raw.line)
-    if item.item not in ITEMS:
-        raise ValueError(f"{said['item'][:40]!r} is no item; there are {', '.join(ITEMS)}")
-    if item.item not in WITH_A_PLACE and (item.size or said["quality"]):
-        raise ValueError(f"{item.item} has neither a size nor a quality")
-    if said["quality"]:
-        word = words.get(said["quality"], said["quality"])
-        if word not in (*model.qualities, *qualities_of(current.get(model.id))):
-            known = ", ".join(model.qualities) or "none"
-            raise ValueError(f"{model.id} has no quality {said['quality'][:40]!r}; it has: {known}")
-        item = replace(item, quality=word)
+        yield
+    except ValueError as error:
+        raise ValueError(f"column {name}: {error}") from None
+
+
+def read_quality(
+    said: str, model: Model, current: Mapping[str, Terms | None], words: Mapping[str, str]
+) -> str | None:
+    if not said:
+        return None
+    word = words.get(said, said)
+    if word not in (*model.qualities, *qualities_of(current.get(model.id))):
+        known = ", ".join(model.qualities) or "none"
+        raise ValueError(f"{model.id} has no quality {said[:40]!r}; it has: {known}")
+    return word
+
+
+def read_tokens(item: Item, said: str) -> int | None:
     if item.item == ENDED:
-        if said["tokens"]:
+        if said:
             raise ValueError("what has ended has no tokens")
-        return item
-    if not re.fullmatch(r"[0-9]{1,13}", said["tokens"]):
-        raise ValueError(f"tokens must be a whole number, not {said['tokens'][:40]!r}")
-    return replace(item, tokens=check_tokens(int(said["tokens"])))
+        return None
+    if not re.fullmatch(r"[0-9]{1,13}", said):
+        raise ValueError(f"tokens must be a whole number, not {said[:40]!r}")
+    return check_tokens(int(said))
 
 
 def qualities_of(terms: Terms | None) -> set[str]:

@@ -117,9 +117,9 @@ async def seed(connection: AsyncConnection, catalogue: Catalogue, settings: Sett
 
     Seeded prices are never rewritten, whatever becomes of the currency, the rate or the markup.
     """
-    defaults = {id_: price for id_, e in catalogue.entries.items() if (price := default_terms(e, settings))}
     known = set((await connection.execute(select(prices.c.model).distinct())).scalars())
-    missing = {id_: price for id_, price in defaults.items() if id_ not in known}
+    unknown = {id_: entry for id_, entry in catalogue.entries.items() if id_ not in known}
+    missing = {id_: price for id_, e in unknown.items() if (price := default_terms(e, settings))}
     if not missing:
         return 0
     await bump_version(connection, PRICES)

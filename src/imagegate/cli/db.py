@@ -9,18 +9,19 @@ from typing import Annotated
 
 import typer
 
-from imagegate.cli import db_backup, db_export
+from imagegate.cli import db_backup, db_export, db_rollup
 from imagegate.cli.desk import Desk, run
 from imagegate.cli.options import Json
 
 app = typer.Typer(
     name="db",
-    help="The database: upgrade it, back it up and restore it, export tables, look into it.",
+    help="The database: upgrade it, back it up and restore it, export tables, sum usage up, look into it.",
     no_args_is_help=True,
 )
 app.command()(db_backup.backup)
 app.command()(db_backup.restore)
 app.command()(db_export.export)
+app.command()(db_rollup.rollup)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from uuid import UUID
 from imagegate.domain import Generation
 from imagegate.errors import Conflict
 from imagegate.journal.purging import Purged
-from imagegate.media.objects import handed_in, quarantined
+from imagegate.media.objects import handed_in, quarantined, thumbnails
 from imagegate.media.store import ImageStore
 
 GONE = "The images of this generation have expired or were purged. What was charged for them stands."
@@ -26,14 +26,17 @@ async def remove_objects(store: ImageStore, purged: Purged) -> int:
 
 
 async def clear(store: ImageStore, account_id: UUID, env: str, generation_id: UUID, epoch: int) -> int:
-    """Delete what a generation's epochs up to `epoch` left in the store: images, those in quarantine, and inputs."""
+    """Delete what a generation's epochs up to `epoch` left in the store: images, also in quarantine, and what is aside.
+
+    Thumbnails are looked for once the images are gone: none is kept from then on.
+    """
     removed = 0
     place = f"{account_id.hex}/{env}/{generation_id.hex}/"
-    places = (place, quarantined(place), handed_in(place))
-    for name in [name for prefix in places for name in await store.list(prefix)]:
-        if int(name.split("/")[-2]) <= epoch:
-            await store.delete(name)
-            removed += 1
+    for prefix in (place, quarantined(place), handed_in(place), thumbnails(place)):
+        for name in await store.list(prefix):
+            if int(name.split("/")[-2]) <= epoch:
+                await store.delete(name)
+                removed += 1
     return removed
 
 

@@ -1,11 +1,11 @@
-"""What was made, charged and spent in a span of time, in one query over generations and their attempts.
+"""What was made, charged and spent in a span of time: the sums of hours that are closed, and the rows of all others.
 
-Everything of a generation counts in the bucket in which it was opened. What is the generation's own is counted
-without its attempts, and what they cost is joined to as little of it as is grouped by: the join is what takes time.
+Sums exist by one dimension at a time: of all accounts by the hour, of each account by the day (`rollup.py`). All else,
+the hours at both ends of a span, and users, whose names go with the prompts, is read from the rows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, get_args
@@ -15,48 +15,43 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imagegate.errors import InvalidRequest
+from imagegate.generation.usage_rows import (
+    BUCKETED,
+    COUNTS,
+    STORED,
+    added_up,
+    in_whole_tokens,
+    narrowed,
+    parts_of,
+)
 
 Dimension = Literal["account", "model", "key", "team", "app", "user", "provider", "size", "quality"]
-Bucket = Literal["hour", "day", "none"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+Bucket = Literal["hour", "day", "none"]
 BUCKETS: tuple[Bucket, ...] = get_args(Bucket)
 MOST_ROWS = 100_000
 
-COLUMNS: dict[Dimension, str] = {
-    "account": "c.name",
-    "model": "g.model",
-    "key": "g.key_id",
-    "team": "k.team",
-    "app": "g.app_id",
-    "user": "g.request ->> 'user'",
-    "provider": "a.provider",
-    "size": "g.quote ->> 'size'",
-    "quality": "g.quote ->> 'quality'",
-}
-JOINS: dict[Dimension, str] = {
-    "account": "JOIN accounts c ON c.id = g.account_id",
-    "team": "JOIN api_keys k ON k.account_id = g.account_id AND k.env = g.env AND k.id = g.key_id",
-}
-SAME = "{0}.account_id = {1}.account_id AND {0}.env = {1}.env AND {0}.generation_id = {1}.{2}"
-FIRST = "a.epoch = 1 AND a.seq = 0"
-COUNT = "(g.billed ->> 'count')::int"
-FAILED = "g.state = 'voided' AND g.answer_code IS DISTINCT FROM 'cancelled'"
-SHARE = f"CASE WHEN a.images = {COUNT} THEN g.charged_tokens ELSE g.charged_tokens * a.images::numeric / {COUNT} END"
-OF_GENERATIONS = f"""count(*) AS generations, sum({COUNT}) AS images, count(*) FILTER (WHERE {FAILED}) AS errors,
-        sum(g.charged_tokens) AS charged_tokens, NULL::numeric AS cost_usd, NULL::numeric AS at_risk_usd"""
-OF_COSTS = "0, 0, 0, 0, sum(a.cost_usd), sum(a.at_risk_usd)"
-OF_ATTEMPTS = f"""count(*) FILTER (WHERE {FIRST}) AS generations, sum(a.images) AS images,
-        count(*) FILTER (WHERE a.class NOT IN ('DELIVERED', 'IN_FLIGHT')) AS errors,
-        sum({SHARE}) AS charged_tokens, sum(a.cost_usd) AS cost_usd, sum(a.at_risk_usd) AS at_risk_usd"""
-OF_OTHER_FIRSTS = "count(*), 0, 0, 0, NULL::numeric, NULL::numeric"
-
-BUCKETED = """LEFT JOIN unnest(CAST(:buckets AS timestamptz[])) AS b(at)
-            ON b.at = date_bin('1 {0}', g.created_at, '1970-01-01T00:00:00Z')"""
-"""The planner takes every moment for a group of its own, but knows how few the buckets are; so it can count in
-parallel. Each generation has its bucket; the outer join says so."""
 LENGTHS: dict[Bucket, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 MOST_BUCKETS = 10_000
-TUNED = ("SET LOCAL work_mem = '64MB'", "SET LOCAL enable_sort = off", "SET LOCAL jit = off")
+FIRST_LOOK = 8
+"""Buckets that a look at the last rows begins with."""
+SHORT = timedelta(days=4)
+"""Of so short a span each attempt is found by its generation; of a longer one all are read and joined."""
+TUNED = """
+    SELECT set_config(name, value, true)
+    FROM (VALUES ('work_mem', '64MB'), ('enable_sort', 'off'), ('jit', 'off')) AS settings(name, value)
+"""
+REACH = text("SELECT since, until FROM usage_reach")
+
+SUMMED: dict[Dimension, tuple[str, str, str]] = {
+    "account": ("account", "c.name", "JOIN accounts c ON c.id = CAST(s.value AS uuid)"),
+    "team": ("key", "k.team", "JOIN api_keys k ON k.id = CAST(s.value AS uuid)"),
+    "key": ("key", "CAST(s.value AS uuid)", ""),
+    **{name: (name, "s.value", "") for name in ("model", "app", "provider", "size", "quality")},
+}
+"""The dimension of the sums, what is shown of it, and where that stands. By user there are none."""
+WHOLE = "quality"
+"""The dimension with the fewest values: to add up all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +64,15 @@ class Wanted:
     bucket: Bucket = "none"
     account_id: UUID | None = None
     env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Whole hours or days that are read from sums."""
+
+    unit: Bucket
+    since: datetime
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,55 +100,108 @@ async def read_usage(tx: AsyncConnection, wanted: Wanted, *, most_rows: int = MO
     """
     if wanted.since >= wanted.until:
         raise InvalidRequest("since must lie before until.", param="since")
-    for setting in TUNED:
-        await tx.execute(text(setting))
-    bounds = {"since": wanted.since, "until": wanted.until, "rows": most_rows + 1}
-    owner = {"account_id": wanted.account_id, "env": wanted.env, "buckets": buckets_of(wanted)}
-    names = bounds | {name: value for name, value in owner.items() if value is not None}
-    rows = (await tx.execute(text(statement(wanted)), names)).all()
+    buckets = buckets_of(wanted)
+    await tx.execute(text(TUNED))
+    summed = await find_summed(tx, wanted)
+    named = {
+        "since": wanted.since,
+        "until": wanted.until,
+        "rows": most_rows + 1,
+        "account_id": wanted.account_id,
+        "env": wanted.env,
+        "buckets": buckets,
+    }
+    for number, stretch in enumerate(summed):
+        named |= {f"since{number}": stretch.since, f"until{number}": stretch.until}
+    known = {name: value for name, value in named.items() if value is not None}
+    rows = (await tx.execute(text(statement(wanted, summed)), known)).all()
     if len(rows) > most_rows:
         said = f"This makes more than {most_rows} rows. Ask for a shorter span, or for fewer dimensions."
         raise InvalidRequest(said, param="by")
-    return sorted((usage_from(row) for row in rows), key=order)
+    return sorted((usage_from(row, len(wanted.by)) for row in rows), key=order)
 
 
-def statement(wanted: Wanted) -> str:
+async def read_latest(tx: AsyncConnection, wanted: Wanted, most: int) -> list[Usage]:
+    """As `read_usage`, but of buckets the last ones: no more rows than `most`, and no more is read than that takes."""
+    length = LENGTHS.get(wanted.bucket)
+    back = (length or timedelta(0)) * FIRST_LOOK
+    while length is not None and (since := floor(wanted.until - back, length)) > wanted.since:
+        found = await read_usage(tx, replace(wanted, since=since))
+        if len(found) >= most:
+            return found[-most:]
+        back *= 3
+    found = await read_usage(tx, wanted)
+    return found if length is None else found[-most:]
+
+
+def statement(wanted: Wanted, summed: Sequence[Stretch]) -> str:
     """Of constants alone: whatever was said are parameters."""
-    keys = [f"{COLUMNS[name]} AS d{index}" for index, name in enumerate(wanted.by)]
-    joins = " ".join(JOINS[name] for name in wanted.by if name in JOINS)
+    names = [f"d{index}" for index in range(len(wanted.by))] + ["at"] * (wanted.bucket != "none")
+    mine, last = owned("g", wanted), f":until{len(summed) - 1}"
+    spans = [(":since", ":since0"), (last, ":until")] if summed else [(":since", ":until")]
+    inside = [f"g.created_at >= {since} AND g.created_at < {until}{mine}" for since, until in spans]
+    sums = [of_sums(wanted, number, stretch) for number, stretch in enumerate(summed)]
+    few, where = "", "true"
+    if summed or wanted.until - wanted.since <= SHORT:
+        rows = " UNION ALL ".join(f"SELECT * FROM generations g WHERE {each}" for each in inside)  # noqa: S608
+        few = narrowed(rows, wanted.by)
+    else:
+        (where,) = inside
+    summed_up = added_up(names, [*parts_of(wanted.by, wanted.bucket, where), *sums])
+    return f"{few} {in_whole_tokens(names, summed_up)} LIMIT :rows"
+
+
+def owned(table: str, wanted: Wanted) -> str:
+    mine = f" AND {table}.account_id = :account_id" if wanted.account_id is not None else ""
+    return mine + (f" AND {table}.env = :env" if wanted.env is not None else "")
+
+
+def of_sums(wanted: Wanted, number: int, stretch: Stretch) -> str:
+    dimension, value, join = SUMMED[wanted.by[0]] if wanted.by else (WHOLE, "", "")
+    if dimension == "account" and wanted.account_id is not None:
+        dimension, join = WHOLE, "JOIN accounts c ON c.id = s.account_id"
+    keys = [value] if wanted.by else []
     if wanted.bucket != "none":
-        keys.append("b.at AS at")
-        joins += f" {BUCKETED.format(wanted.bucket)}"
-    where = "g.created_at >= :since AND g.created_at < :until"
-    where += " AND g.account_id = :account_id" if wanted.account_id is not None else ""
-    where += " AND g.env = :env" if wanted.env is not None else ""
-    names = ", ".join(key.rpartition(" ")[2] for key in keys)
-    select = f"SELECT {', '.join(keys)}{', ' if keys else ''}"
-    grouped = f"GROUP BY {', '.join(str(n + 1) for n in range(len(keys)))}" if keys else ""
-    made, spent = halves("provider" in wanted.by, joins, where)
-    return f"""
-    SELECT {names}{", " if names else ""} sum(generations) AS generations, sum(images) AS images,
-        sum(errors) AS errors, sum(charged_tokens) AS charged_tokens, sum(cost_usd) AS cost_usd,
-        sum(at_risk_usd) AS at_risk_usd
-    FROM (({select} {made} {grouped}) UNION ALL ({select} {spent} {grouped})) counted
-    {f"GROUP BY {names}" if names else ""} LIMIT :rows
-    """  # noqa: S608 nothing in it was said by anybody
+        keys.append("b.at")
+        join += f" {BUCKETED.format(wanted.bucket, 's.at')}"
+    columns = ", ".join([*keys, *(f"s.{count}" for count in STORED)])
+    inside = f"s.dimension = '{dimension}' AND s.at >= :since{number} AND s.at < :until{number}"
+    inside += " AND s.account_id IS NULL" if stretch.unit == "day" and wanted.account_id is None else ""
+    return f"SELECT {columns} FROM usage_{stretch.unit}s s {join} WHERE {inside}{owned('s', wanted)}"  # noqa: S608
 
 
-def halves(by_provider: bool, joins: str, where: str) -> tuple[str, str]:
-    """What is added up. By provider: attempts, then those that are its first and not number 0 of epoch 1."""
-    mine = SAME.format("a", "g", "id")
-    if not by_provider:
-        costly = "(a.cost_usd IS NOT NULL OR a.at_risk_usd IS NOT NULL)"
-        return (
-            f"{OF_GENERATIONS} FROM generations g {joins} WHERE {where}",
-            f"{OF_COSTS} FROM generations g JOIN attempts a ON {mine} {joins} WHERE {where} AND {costly}",
-        )
-    earlier = f"{SAME.format('e', 'a', 'generation_id')} AND e.provider = a.provider"
-    earlier += " AND (e.epoch, e.seq) < (a.epoch, a.seq)"
-    tried = f"FROM generations g JOIN attempts a ON {mine} {joins} WHERE {where}"
-    first = f"NOT EXISTS (SELECT FROM attempts e WHERE {earlier})"
-    return f"{OF_ATTEMPTS} {tried}", f"{OF_OTHER_FIRSTS} {tried} AND (a.epoch > 1 OR a.seq > 0) AND {first}"
+async def find_summed(tx: AsyncConnection, wanted: Wanted) -> list[Stretch]:
+    """The part of the span that is read from sums, without a gap in it. Empty: all of it is read from the rows."""
+    if len(wanted.by) > 1 or any(name not in SUMMED for name in wanted.by):
+        return []
+    reach = (await tx.execute(REACH)).one_or_none()
+    if reach is None:
+        return []
+    hours, days = (within(wanted, unit, reach.since, reach.until) for unit in ("hour", "day"))
+    if wanted.account_id is not None:
+        found = [days] if wanted.bucket != "hour" else []
+    elif wanted.bucket == "hour" or days.since >= days.until:
+        found = [hours]
+    else:
+        found = [replace(hours, until=days.since), days, replace(hours, since=days.until)]
+    return [stretch for stretch in found if stretch.since < stretch.until]
+
+
+def within(wanted: Wanted, unit: Bucket, since: datetime, until: datetime) -> Stretch:
+    """The whole hours or days of the span from `since` to `until`."""
+    length = LENGTHS[unit]
+    first = max(-floor_back(-wanted.since.timestamp(), length), since.timestamp())
+    last = min(floor_back(wanted.until.timestamp(), length), floor_back(until.timestamp(), length))
+    return Stretch(unit, datetime.fromtimestamp(first, UTC), datetime.fromtimestamp(last, UTC))
+
+
+def floor_back(seconds: float, length: timedelta) -> float:
+    return seconds // length.total_seconds() * length.total_seconds()
+
+
+def floor(at: datetime, length: timedelta) -> datetime:
+    """The beginning of the hour or day, in UTC."""
+    return datetime.fromtimestamp(floor_back(at.timestamp(), length), UTC)
 
 
 def buckets_of(wanted: Wanted) -> list[datetime] | None:
@@ -152,8 +209,7 @@ def buckets_of(wanted: Wanted) -> list[datetime] | None:
     length = LENGTHS.get(wanted.bucket)
     if length is None:
         return None
-    first = wanted.since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    first = first.replace(hour=0) if wanted.bucket == "day" else first
+    first = floor(wanted.since, length)
     count = -((first - wanted.until) // length)
     if count > MOST_BUCKETS:
         said = f"This span has more than {MOST_BUCKETS} buckets. Ask for a shorter one, or by the day."
@@ -161,24 +217,11 @@ def buckets_of(wanted: Wanted) -> list[datetime] | None:
     return [first + length * n for n in range(count)]
 
 
-def usage_from(row: Any) -> Usage:
-    found = row._mapping
-    values = tuple(
-        found[name] for name in sorted(name for name in found if name[0] == "d" and name[1:].isdigit())
-    )
-    at = found.get("at")
+def usage_from(row: Any, dimensions: int) -> Usage:
     return Usage(
-        at.astimezone(UTC) if at else None,
-        values,
-        int(row.generations or 0),
-        int(row.images or 0),
-        int(row.errors or 0),
-        round(row.charged_tokens or 0),
-        row.cost_usd or Decimal(0),
-        row.at_risk_usd or Decimal(0),
+        row.at if len(row) > dimensions + len(COUNTS) else None, tuple(row[:dimensions]), *row[-len(COUNTS) :]
     )
 
 
-def order(usage: Usage) -> tuple[float, Sequence[tuple[bool, str]]]:
-    at = usage.at.timestamp() if usage.at else 0.0
-    return at, [(value is None, str(value)) for value in usage.values]
+def order(usage: Usage) -> tuple[datetime, Sequence[tuple[bool, str]]]:
+    return usage.at or datetime.min, [(value is None, str(value)) for value in usage.values]

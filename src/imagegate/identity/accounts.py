@@ -55,9 +55,13 @@ async def absent(connection: AsyncConnection, who: str) -> NotFound:
     return NotFound(f"There is no account {who!r}.{meant} Make it: imagegate accounts create {who!r}")
 
 
-async def page_accounts(connection: AsyncConnection, after: UUID | None, limit: int) -> list[Account]:
-    """At most `limit` accounts older than `after`, newest first."""
+async def page_accounts(
+    connection: AsyncConnection, after: UUID | None, limit: int, part: str | None = None
+) -> list[Account]:
+    """At most `limit` accounts older than `after`, newest first. part: of their names, in any case."""
     query = select(accounts).order_by(accounts.c.id.desc()).limit(limit)
+    if part is not None:
+        query = query.where(accounts.c.name.icontains(part, autoescape=True))
     if after is not None:
         query = query.where(accounts.c.id < after)
     return [account_from(row) for row in await connection.execute(query)]

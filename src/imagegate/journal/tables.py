@@ -113,7 +113,7 @@ Index(
     generations.c.id,
     postgresql_where=text("state = 'queued'"),
 )
-Index("ix_generations_created_at", generations.c.created_at, postgresql_using="brin")
+Index("ix_generations_created_at", generations.c.created_at)
 
 attempts = Table(
     "attempts",
@@ -136,6 +136,12 @@ attempts = Table(
     Column("at_risk_usd", Numeric),
     Column("started_at", DateTime(timezone=True), nullable=False),
     Column("ms", Integer, nullable=False),
+)
+Index(
+    "ix_attempts_started_at",
+    attempts.c.started_at,
+    postgresql_using="brin",
+    postgresql_with={"autosummarize": "on"},
 )
 
 images = Table(

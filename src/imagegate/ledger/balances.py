@@ -1,6 +1,8 @@
 """Balances as an operator looks at them: every wallet at once, and one of them held against its transfers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -18,6 +20,16 @@ SUMS = text(
         coalesce((SELECT sum(g.hold_tokens) FROM generations g WHERE g.account_id = w.account_id AND g.env = w.env
             AND g.state IN ('queued', 'running', 'in_doubt')), 0)::bigint AS holds
     FROM wallets w WHERE w.account_id = :account_id AND w.env = :env
+    """
+)
+
+THEN = text(
+    """
+    SELECT coalesce((
+            SELECT t.balance_after FROM transfers t WHERE t.account_id = :account_id AND t.env = :env
+                AND t.id < b.id AND t.wallet_version IS NOT NULL ORDER BY t.id DESC LIMIT 1
+        ), 0) AS tokens
+    FROM unnest(CAST(:bounds AS uuid[])) WITH ORDINALITY AS b(id, n) ORDER BY b.n
     """
 )
 
@@ -43,6 +55,24 @@ async def list_wallets(connection: AsyncConnection, env: str | None = None) -> l
     if env is not None:
         query = query.where(wallets.c.env == env)
     return [Wallet(*row) for row in await connection.execute(query)]
+
+
+async def wallets_of(connection: AsyncConnection, account_ids: Sequence[UUID]) -> list[Wallet]:
+    """The live and the test wallets of these accounts."""
+    query = select(wallets).where(wallets.c.account_id.in_(account_ids))
+    return [Wallet(*row) for row in await connection.execute(query)]
+
+
+async def read_balances(
+    connection: AsyncConnection, account_id: UUID, env: str, moments: Sequence[datetime]
+) -> list[int]:
+    """The tokens that the wallet had at each moment, held ones too.
+
+    One look-up for each moment, however much was moved: ids of transfers begin with the millisecond they were made in.
+    """
+    bounds = [UUID(int=(int(moment.timestamp() * 1000) + 1) << 80) for moment in moments]
+    rows = await connection.execute(THEN, {"account_id": account_id, "env": env, "bounds": bounds})
+    return [row.tokens for row in rows]
 
 
 async def sum_up(connection: AsyncConnection, account_id: UUID, env: str) -> Sums:

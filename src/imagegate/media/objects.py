@@ -3,8 +3,9 @@
     {account}/{env}/{generation}/{epoch}/{idx}-{sha256}.{format}
 
 What moderation keeps back has `quarantine/` before its name, and a picture that was handed in with a job `inputs/`,
-so that no link can be made to them.
-Ids are 32 hex digits. A name says what its bytes are, so an object is never overwritten with other ones.
+so that no link can be made to them. A thumbnail has `thumbs/` before its picture's name, and is WebP.
+Ids are 32 hex digits. A name says what its bytes are, so an object is never overwritten with other ones; that of a
+thumbnail says of which picture it is.
 """
 
 import re
@@ -17,9 +18,10 @@ from imagegate.errors import OperatorError
 PLACE = r"[0-9a-f]{32}/[a-z0-9][a-z0-9_-]{0,31}/[0-9a-f]{32}"
 NUMBER = r"(?:0|[1-9][0-9]{0,8})"
 NAME = re.compile(rf"{PLACE}/{NUMBER}/{NUMBER}-[0-9a-f]{{64}}\.(?:png|jpeg|webp|gif|avif)")
-QUARANTINE, INPUTS = "quarantine/", "inputs/"
-STORED = re.compile(rf"(?:{QUARANTINE}|{INPUTS})?{NAME.pattern}")
-PREFIX = re.compile(rf"(?:{QUARANTINE}|{INPUTS})?{PLACE}/(?:{NUMBER}/)?")
+QUARANTINE, INPUTS, THUMBS = "quarantine/", "inputs/", "thumbs/"
+ASIDE = rf"(?:{QUARANTINE}|{INPUTS}|{THUMBS})?"
+STORED = re.compile(rf"{ASIDE}{NAME.pattern}")
+PREFIX = re.compile(rf"{ASIDE}{PLACE}/(?:{NUMBER}/)?")
 ID_FILE = ".imagegate-store-id"
 TIMEOUT_S = 20.0
 """The longest one operation of a store may take, before it counts as down."""
@@ -55,9 +57,19 @@ def handed_in(name: str) -> str:
     return INPUTS + name
 
 
+def thumbnails(prefix: str) -> str:
+    """A prefix among the thumbnails."""
+    return THUMBS + prefix
+
+
+def thumbnail_of(name: str) -> str:
+    """The name that the thumbnail of a stored image has."""
+    return f"{THUMBS}{name.rpartition('.')[0]}.webp"
+
+
 def split_aside(name: str) -> tuple[str, str]:
-    """`quarantine/`, `inputs/` or nothing, and the rest."""
-    aside = next((aside for aside in (QUARANTINE, INPUTS) if name.startswith(aside)), "")
+    """`quarantine/`, `inputs/`, `thumbs/` or nothing, and the rest."""
+    aside = next((aside for aside in (QUARANTINE, INPUTS, THUMBS) if name.startswith(aside)), "")
     return aside, name[len(aside) :]
 
 

@@ -170,6 +170,26 @@ class Health:
         """Take a second attempt from the provider's budget; False when none is left or the offering rests by now."""
         return record.breaker.open_until is None and record.budget.spend(self.clock())
 
+    def try_now(self, provider: str, offering: str | None = None) -> list[str]:
+        """End the rest of one of the provider's offerings, or of all: the next call tells whether it is back.
+
+        Gives the names of those that rested.
+        """
+        tried = []
+        for record in self:
+            if (
+                record.provider != provider
+                or offering not in (None, record.offering)
+                or self.is_clear(record)
+            ):
+                continue
+            now = self.clock()
+            if record.breaker.open_until is not None:
+                record.breaker.open_until = min(record.breaker.open_until, now)
+            record.not_before, record.changed = 0.0, True
+            tried.append(record.offering)
+        return sorted(tried)
+
     def until(self, record: Record) -> datetime | None:
         """When it is asked again as before; None = now."""
         until = max(record.breaker.open_until or 0.0, record.not_before)

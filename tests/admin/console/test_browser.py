@@ -1,9 +1,14 @@
 """The console in a real browser: what its scripts do, under its policy."""
 
+import asyncio
+import base64
+import json
 import os
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from httpx import AsyncClient
@@ -11,6 +16,8 @@ from httpx import AsyncClient
 from imagegate.services import Services
 from tests.admin.console.conftest import link_of
 from tests.conftest import Account
+from tests.fake_provider import FakeProvider
+from tests.media.pictures import encoded
 
 playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -102,6 +109,110 @@ async def test_an_operator_signs_in_makes_a_picture_and_a_key(entered: Open, acc
     assert key[-4:] in revoked
 
 
+async def see(page: "playwright.Page", selector: str) -> int:
+    """The width of a picture, once it is there."""
+    await page.wait_for_function("s => document.querySelector(s)?.naturalWidth > 0", arg=selector)
+    width: int = await page.locator(selector).first.evaluate("image => image.naturalWidth")
+    return width
+
+
+async def test_a_picture_is_drawn_with_previews_seen_small_and_worked_from(
+    entered: Open, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, said = await entered(width_px=400)
+    await page.goto("/console/playground")
+    await page.get_by_label("Account").select_option(account.name)
+    await page.locator("#model").select_option("imagegate/sandbox")
+    await page.get_by_label("Previews").select_option("2")
+    await page.locator("#fields [name=size]").select_option("512x512")
+    await page.get_by_role("textbox", name="Prompt", exact=True).fill("[[slow:0.6]] a harbour")
+    await page.locator("#estimate", has_text="tokens").wait_for()
+    await page.get_by_role("textbox", name="Prompt", exact=True).press("Control+Enter")
+    preview = await see(page, "img.preview")
+    await page.locator(".drawn").wait_for()
+    drawn = await page.locator(".drawn").inner_text()
+
+    await page.goto(f"/console/gallery?account={account.name}")
+    small = await see(page, ".gallery img")
+    await page.locator(".gallery a").click()
+    large = await see(page, ".look img")
+    await page.keyboard.press("Escape")
+    await page.wait_for_url(f"**/gallery?account={account.name}")
+    await page.locator(".gallery a").click()
+    await page.get_by_role("link", name="Use as input").click()
+    handed = await see(page, "#inputs img")
+    owner = await page.get_by_label("Account").input_value()
+    await page.get_by_role("textbox", name="Prompt", exact=True).fill("a boat's mast")
+    await page.locator("#estimate", has_text="tokens").wait_for()
+    await page.get_by_role("button", name="Draw").click()
+    await page.locator(".drawn").wait_for()
+    codes = {name: await page.locator(f"#as-{name}").text_content() for name in ("curl", "python")}
+    monkeypatch.setenv("IMAGEGATE_KEY", account.test_key)
+    monkeypatch.chdir(tmp_path)
+    await asyncio.to_thread(exec, codes["python"], {})
+    await asyncio.to_thread(subprocess.run, ["sh", "-c", f"{codes['curl']} -sS -o reply.json"], check=True)
+    reply = json.loads((tmp_path / "reply.json").read_text())
+    wide = await page.evaluate("document.documentElement.scrollWidth")
+
+    assert said == []
+    assert (preview > 0, small, large, handed, wide) == (True, 320, 512, 320, 400)
+    assert "previews after" in drawn
+    assert owner == account.name
+    assert (tmp_path / "0.png").read_bytes() == base64.b64decode(reply["data"][0]["b64_json"])
+
+
+async def test_a_second_picture_by_hand_is_another_input(entered: Open, account: Account) -> None:
+    page, said = await entered()
+    await page.goto("/console/playground")
+    await page.get_by_label("Account").select_option(account.name)
+    await page.locator("#model").select_option("imagegate/sandbox")
+    files = [{"name": f"{n}.png", "mimeType": "image/png", "buffer": encoded("png")} for n in "ab"]
+    await page.locator("#files").set_input_files(files)
+    await page.locator("#inputs li").nth(1).wait_for()
+    await page.get_by_role("button", name="Remove a.png").click()
+    await page.get_by_role("textbox", name="Prompt", exact=True).fill("a boat [[fail:400]]")
+    await page.locator("#estimate", has_text="tokens").wait_for()
+    code = await page.locator("#as-node").text_content()
+    await page.get_by_role("button", name="Draw").click()
+    await page.locator(".slot .note.bad").wait_for()
+    failed = await page.locator(".slot .note.bad").inner_text()
+
+    assert said == ["Failed to load resource: the server responded with a status of 400 (Bad Request)"]
+    assert 'toFile(readFileSync("b.png"), "b.png")' in (code or "")
+    assert "a.png" not in (code or "")
+    assert "imagegate/sandbox: " in failed
+
+
+async def test_the_welcome_page_makes_a_key_and_tests_one(
+    entered: Open, account: Account, fake: FakeProvider, base_url: str
+) -> None:
+    page, said = await entered(width_px=400)
+    await page.goto("/console/welcome")
+    await page.get_by_label("Account").select_option(account.name)
+    await page.get_by_role("button", name="Make a key").click()
+    key = await page.locator("#plain-key").inner_text()
+    await page.get_by_text("curl", exact=True).click()
+    curl = await page.locator("#sdk-curl").inner_text()
+    hidden = await page.locator("#sdk-python").is_visible()
+    fake.pages["/v1/models"] = (401, {}, b"{}")
+    await page.get_by_label("Provider").select_option("openai")
+    await page.get_by_label("Its key").fill("sk-of-somebody-else")
+    await page.get_by_role("button", name="Test").click()
+    told = await page.locator("#trial .note").inner_text()
+    del fake.pages["/v1/models"]
+    kept = await page.get_by_label("Its key").input_value()
+    wide = await page.evaluate("document.documentElement.scrollWidth")
+    called = await asyncio.to_thread(
+        subprocess.run, ["sh", "-c", f"{curl} -sS"], check=True, capture_output=True, text=True
+    )
+
+    assert said == []
+    assert (key in curl, hidden, wide) == (True, False, 400)
+    assert json.loads(called.stdout)["data"][0]["url"].startswith(base_url)
+    assert "refuses the key (401)" in told
+    assert kept == "sk-of-somebody-else"
+
+
 async def test_a_price_is_changed(entered: Open) -> None:
     page, said = await entered()
     await page.goto("/console/prices?q=recraft")
@@ -111,7 +222,8 @@ async def test_a_price_is_changed(entered: Open) -> None:
     await page.get_by_role("button", name="Preview").click()
     await page.locator("#preview").wait_for()
     await page.get_by_role("button", name="Set the price").click()
-    newest = page.locator("table tbody tr").first
+    versions = page.locator("section", has=page.get_by_role("heading", name="Versions"))
+    newest = versions.locator("tbody tr").first
     await newest.get_by_text("77,000").wait_for()
     coming = await newest.get_by_text("coming").count()
 

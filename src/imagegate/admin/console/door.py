@@ -26,6 +26,7 @@ from imagegate.admin.console.session import (
     keep,
 )
 from imagegate.admin.console.tables import Table
+from imagegate.admin.console.uploaded import has_parts, read_parts
 from imagegate.admin.http.outage import answering
 from imagegate.errors import ImagegateError, InvalidRequest
 from imagegate.identity import operators
@@ -54,6 +55,11 @@ class Visit:
     @property
     def path(self) -> Mapping[str, str]:
         return self.request.path_params
+
+    @property
+    def whole(self) -> bool:
+        """Whether `.json` or `.csv` was asked for, which have all rows where a page has some."""
+        return self.request.url.path.endswith((".json", ".csv"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +223,9 @@ def refusal(request: Request, error: ImagegateError) -> Response:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a plain form, each once. Raises InvalidRequest and what `read_body` raises."""
+    """The fields of a form, each once. Raises InvalidRequest and what `read_body` and `read_parts` raise."""
+    if has_parts(request):
+        return await read_parts(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise InvalidRequest("Send a form: application/x-www-form-urlencoded.", code="invalid_form")

@@ -1,4 +1,4 @@
-"""Keys and apps: the keys of accounts; made and shown once, revoked for good."""
+"""Keys and apps: the keys of accounts, with when they were last used; made and shown once, revoked for good."""
 
 from functools import partial
 from typing import Any
@@ -6,8 +6,9 @@ from urllib.parse import urlencode
 
 from starlette.routing import Route
 
-from imagegate.admin import accounts, keys
+from imagegate.admin import accounts, key_use, keys
 from imagegate.admin.console.door import After, Doing, Gone, Shown, Visit, changes, looks, said
+from imagegate.admin.console.moments import read_moment
 from imagegate.admin.console.tables import Table
 from imagegate.admin.http.pages import Page, after_id, listed
 from imagegate.errors import InvalidRequest
@@ -24,6 +25,7 @@ COLUMNS = (
     "team",
     "environment",
     "created_at",
+    "last_used_at",
     "expires_at",
     "revoked_at",
 )
@@ -47,8 +49,11 @@ async def shown(visit: Visit, made: dict[str, Any] | None) -> Shown:
     rows = await keys.page_keys(
         connection, KeyFilter(account_id, frame.env, status), after_id(page), page.rows
     )
-    listed_ = listed(page, rows, keys.Key.to_json, lambda key: key.id)
-    query = {name: value for name in ("account", "env", "status") if (value := frame.get(name))}
+    used = await key_use.read_use(connection, [key.id for key in rows])
+    listed_ = listed(
+        page, rows, lambda key: key.to_json() | used.get(key.id, key_use.Use()).to_json(), lambda key: key.id
+    )
+    query = {name: value for name in ("account", "env", "status", "after") if (value := frame.get(name))}
     api = f"/admin/v1/keys?{urlencode(query | {'limit': str(ROWS)})}"
     known = [account for account in await accounts.list_accounts(connection) if account.closed_at is None]
     context = {"made": made, "known": [account.name for account in known], "statuses": STATUSES}
@@ -69,8 +74,8 @@ async def create(doing: Doing) -> After:
     if account is None or env not in ("live", "test"):
         raise InvalidRequest("Choose an account, and live or test.", param="account")
     labels = Labels(label(doing, "team"), label(doing, "app"), label(doing, "environment"))
-    pepper = doing.visit.services.keyring.key_pepper
-    made = await keys.create_key(doing.tx, pepper, account, env, labels, None, doing.actor)
+    pepper, ends = doing.visit.services.keyring.key_pepper, read_moment(said(doing.form, "expires_at"))
+    made = await keys.create_key(doing.tx, pepper, account, env, labels, ends, doing.actor)
     return After(partial(shown, doing.visit, made.to_json()))
 
 

@@ -1,7 +1,7 @@
 """The overview: what is spent, what was made, how it goes, and what needs somebody."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -11,14 +11,14 @@ from starlette.routing import Route
 from imagegate.admin.console.attention import find_troubles, strips
 from imagegate.admin.console.door import Shown, Visit, apart, looks
 from imagegate.admin.console.frame import HOME, OVERVIEW
-from imagegate.admin.console.pictures import media_path
+from imagegate.admin.console.pictures import thumb_path
 from imagegate.admin.console.tables import Table
 from imagegate.admin.generation_search import Search, search
 from imagegate.admin.moments import timestamp
 from imagegate.admin.pictures import pictures_of, prompt_of
 from imagegate.admin.speed import read_waits
-from imagegate.admin.usage import COUNTS, show_usage
-from imagegate.generation.usage import LENGTHS, Bucket, Dimension
+from imagegate.admin.usage import COUNTS, usage_json
+from imagegate.generation.usage import LENGTHS, Bucket, Dimension, Usage, Wanted, read_usage
 from imagegate.ledger.balances import list_wallets
 
 MOST_SERIES = 7
@@ -33,13 +33,18 @@ async def look(visit: Visit) -> Shown:
     by_app = await usage_by(visit, env, "app", bucket)
     places = buckets(visit.frame.since, visit.frame.now, bucket)
     unit = visit.services.settings.tokens_per_currency_unit
-    totals = {name: sum(row[name] for row in by_model) for name in ("generations", "images", "errors")}
-    totals["tokens"] = sum(row["charged_tokens"] for row in by_model)
-    spend = chart(by_model, "model", places, lambda row: row["charged_tokens"] / unit)
-    images = chart(by_app, "app", places, lambda row: row["images"])
+    totals = {
+        "generations": sum(row.generations for row in by_model),
+        "images": sum(row.images for row in by_model),
+        "errors": sum(row.errors for row in by_model),
+        "tokens": sum(row.charged_tokens for row in by_model),
+    }
+    spend = chart(by_model, places, lambda row: row.charged_tokens / unit)
+    images = chart(by_app, places, lambda row: row.images)
     query = {"since": timestamp(visit.frame.since), "until": timestamp(visit.frame.now)}
     query |= {"by": "model", "bucket": bucket, "env": env}
-    table = Table("overview", ("at", "model", *COUNTS), by_model, f"/admin/v1/usage?{urlencode(query)}")
+    rows = [usage_json(("model",), row) for row in by_model] if visit.whole else []
+    table = Table("overview", ("at", "model", *COUNTS), rows, f"/admin/v1/usage?{urlencode(query)}")
     context = {
         "env": env,
         "bucket": bucket,
@@ -64,14 +69,10 @@ async def busy_env(visit: Visit) -> str:
     return "live"
 
 
-async def usage_by(visit: Visit, env: str, by: Dimension, bucket: Bucket) -> list[dict[str, Any]]:
-    frame = visit.frame
+async def usage_by(visit: Visit, env: str, by: Dimension, bucket: Bucket) -> list[Usage]:
+    wanted = Wanted(visit.frame.since, visit.frame.now, (by,), bucket, env=env)
     async with apart(visit) as connection:  # it is tuned for this
-        found = await show_usage(
-            connection, since=frame.since, until=frame.now, by=(by,), bucket=bucket, env=env
-        )
-    rows: list[dict[str, Any]] = found["rows"]
-    return rows
+        return await read_usage(connection, wanted)
 
 
 def buckets(since: datetime, until: datetime, bucket: Bucket) -> list[datetime]:
@@ -83,35 +84,38 @@ def buckets(since: datetime, until: datetime, bucket: Bucket) -> list[datetime]:
 
 
 def chart(
-    rows: Sequence[dict[str, Any]], name: str, places: Sequence[datetime], value: Any
+    rows: Sequence[Usage], places: Sequence[datetime], value: Callable[[Usage], float]
 ) -> dict[str, Any]:
     """What the page's script draws: moments in seconds since 1970, and a series for each of the largest groups."""
     totals: dict[str, float] = defaultdict(float)
     for row in rows:
-        totals[row[name] or "(none)"] += value(row)
+        totals[name_of(row)] += value(row)
     ranked = [key for key in sorted(totals, key=lambda key: -totals[key]) if totals[key] > 0]
     shown = ranked[:MOST_SERIES]
-    at = {int(place.timestamp()): index for index, place in enumerate(places)}
+    at = {place: index for index, place in enumerate(places)}
     lines = {key: [0.0] * len(places) for key in (*shown, *(["others"] if ranked[MOST_SERIES:] else []))}
     for row in rows:
-        key = row[name] or "(none)"
-        index = at.get(int(datetime.fromisoformat(row["at"]).timestamp()))
-        if index is not None and totals[key] > 0:
-            lines[key if key in lines else "others"][index] += value(row)
-    return {"x": list(at), "series": [{"name": key, "values": values} for key, values in lines.items()]}
+        key = name_of(row)
+        if row.at in at and totals[key] > 0:
+            lines[key if key in lines else "others"][at[row.at]] += value(row)
+    series = [{"name": key, "values": values} for key, values in lines.items()]
+    return {"x": [int(place.timestamp()) for place in places], "series": series}
+
+
+def name_of(row: Usage) -> str:
+    return str(row.values[0] or "(none)")
 
 
 async def last_pictures(visit: Visit, env: str) -> list[dict[str, Any]]:
     wanted = Search(env=env, status="completed", since=visit.frame.since)
     found = await search(visit.connection, wanted, None, PICTURES)
     stored = await pictures_of(visit.connection, [one.row for one in found])
-    settings, key = visit.services.settings, visit.services.keyring.links
     shown = []
     for one in found:
         row = one.to_json() | {"prompt": prompt_of(one.row)}
-        urls = [media_path(settings, key, image) for image in stored.get(row["id"], ())]
-        if urls and urls[0]:
-            shown.append({"one": row, "url": urls[0]})
+        images = stored.get(row["id"], ())
+        if images and (small := thumb_path(row["id"], 0, images[0])):
+            shown.append({"one": row, "url": small})
     return shown
 
 

@@ -1,16 +1,18 @@
 """Models and prices: what is sold, at what price, with what margin; a new price, looked at before it is set."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from starlette.routing import Route
 
-from imagegate.admin import price_check, price_preview, price_tools
+from imagegate.admin import price_check, price_matrix, price_preview, price_tools
+from imagegate.admin.console import weights
 from imagegate.admin.console.door import After, Doing, Gone, Shown, Visit, changes, looks, said, whole
 from imagegate.admin.console.margins import margin_of
+from imagegate.admin.console.moments import read_moment
+from imagegate.admin.console.subtables import beside
 from imagegate.admin.console.tables import Table
 from imagegate.admin.http.pages import Page, after_number, listed
 from imagegate.admin.http.prices import read_size, told_over_http
@@ -20,7 +22,6 @@ from imagegate.admin.prices import price_json
 from imagegate.catalogue import prices as price_rows
 from imagegate.catalogue.prices import PriceBook
 from imagegate.catalogue.rule_rows import under_rules
-from imagegate.errors import InvalidRequest
 
 COLUMNS = (
     "id",
@@ -35,6 +36,16 @@ COLUMNS = (
     "shutdown_date",
 )
 VERSIONS = ("version", "valid_from", "coming", "ended", "unit", "prices", "source", "reason", "actor")
+CELLS = (
+    "size",
+    "quality",
+    "tokens",
+    "by_usage",
+    "price_usd",
+    "cost_usd",
+    "dearest",
+    "margin_percent",
+)
 DAYS = 7
 ROWS = 30
 
@@ -88,6 +99,10 @@ async def shown(visit: Visit, form: Mapping[str, str], preview: dict[str, Any] |
         "form": form,
         "preview": preview,
         "days": DAYS,
+        "matrix": await read_matrix(visit),
+        "weights": await read_weights(visit),
+        "policy": services.settings.routing_policy,
+        "here": f"/console/models/{model.id}",
     }
     return Shown("model.html", context, table)
 
@@ -122,22 +137,36 @@ async def change(doing: Doing) -> Gone | After:
     return Gone(f"/console/models/{quote(name)}")
 
 
-def read_moment(text: str | None) -> datetime | None:
-    """As a browser's date-and-time field writes it, in UTC. None: at once. Raises InvalidRequest."""
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidRequest("Write the moment as 2027-01-31T12:00, in UTC.", param="valid_from") from None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    if at <= datetime.now(UTC):
-        raise InvalidRequest("This moment has passed already.", param="valid_from")
-    return at
+async def prefer(doing: Doing) -> Gone:
+    """Raises what `weights.prefer` raises."""
+    name = doing.visit.path["model"]
+    await weights.prefer(doing, name, said(doing.form, "provider"))
+    return Gone(f"/console/models/{quote(name)}")
 
 
+async def read_matrix(visit: Visit) -> Table:
+    """One image in each size at each quality."""
+    catalogue = await under_rules(visit.connection, visit.services.catalogue)
+    model = catalogue.find(visit.path["model"]).model
+    book = PriceBook(await price_rows.load(visit.connection))
+    rows = price_matrix.matrix(catalogue, book, visit.services.settings, model)
+    return Table("matrix", CELLS, rows, f"/admin/v1/prices/{quote(model.id)}/matrix")
+
+
+async def read_weights(visit: Visit) -> Table:
+    """The offerings of the model."""
+    catalogue = await under_rules(visit.connection, visit.services.catalogue)
+    model = catalogue.find(visit.path["model"]).model
+    rows = weights.weigh([model], await weights.load_book(visit.connection), visit.services.credentials)
+    return Table("weights", weights.COLUMNS, rows, "/admin/v1/models/preferences")
+
+
+ONE = "/console/models/{model:path}"
 ROUTES: list[Route] = [
     *looks("/console/prices", look, table=True),
-    *looks("/console/models/{model:path}", look_at_one, table=True),
-    *changes("/console/models/{model:path}", "prices:write", change),
+    *beside(f"{ONE}/matrix", read_matrix),
+    *beside(f"{ONE}/weights", read_weights),
+    *looks(ONE, look_at_one, table=True),
+    *changes(f"{ONE}/prefer", "models:write", prefer),
+    *changes(ONE, "prices:write", change),
 ]

@@ -5,11 +5,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from imagegate.admin.console import (
+    account,
     accounts,
     gallery,
+    key,
     keys,
     overview,
+    pictures,
     playground,
+    price_files,
     prices,
     providers,
     requests,
@@ -32,11 +36,15 @@ PAGES = (
     overview,
     requests,
     gallery,
+    pictures,
     playground,
     usage,
     keys,
+    key,
+    price_files,
     prices,
     accounts,
+    account,
     providers,
     welcome,
 )

@@ -51,10 +51,15 @@ def forbidden(text: str, *, code: str) -> CallerError:
     return refused
 
 
-async def find_session(request: Request, connection: AsyncConnection) -> Session | None:
-    """None: nobody is signed in. Raises NotFound for callers that bring an account's key."""
+def check_no_account(request: Request) -> None:
+    """Raises NotFound for callers that bring an account's key."""
     if headers_of(request).get(b"authorization", b"").lower().startswith(b"bearer igk_"):
         raise NotFound("There is nothing at this path.")
+
+
+async def find_session(request: Request, connection: AsyncConnection) -> Session | None:
+    """None: nobody is signed in. Raises NotFound for callers that bring an account's key."""
+    check_no_account(request)
     services = services_of(request)
     key, named = services.keyring.console, named_by_proxy(request, services)
     ticket = console.read(key, "session", request.cookies.get(COOKIE, ""))

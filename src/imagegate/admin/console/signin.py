@@ -7,7 +7,14 @@ from starlette.routing import Route
 from imagegate.admin.console.door import as_pages, read_form
 from imagegate.admin.console.frame import HOME
 from imagegate.admin.console.render import HEADERS, html
-from imagegate.admin.console.session import check_csrf, check_origin, find_session, forget, keep
+from imagegate.admin.console.session import (
+    check_csrf,
+    check_no_account,
+    check_origin,
+    find_session,
+    forget,
+    keep,
+)
 from imagegate.admin.http.outage import answering
 from imagegate.errors import NotFound
 from imagegate.identity import console, operators
@@ -28,6 +35,7 @@ async def show(request: Request) -> Response:
 async def enter(request: Request) -> Response:
     """Raises Unauthenticated, NotFound for an account's key, and a CallerError with status 403."""
     async with answering(changing=True):
+        check_no_account(request)
         check_origin(request)
         form = await read_form(request)
         ticket = await (by_link(request, form["token"]) if form.get("token") else by_key(request, form))

@@ -1,5 +1,6 @@
 """Usage: what was made, charged and spent, by what one wants to know it."""
 
+from datetime import timedelta
 from urllib.parse import urlencode
 
 from starlette.routing import Route
@@ -11,8 +12,10 @@ from imagegate.admin.moments import timestamp
 from imagegate.admin.usage import COUNTS, read_bucket, read_dimensions, show_usage
 from imagegate.generation.usage import BUCKETS, DIMENSIONS
 
-SHOWN = 500
-"""Rows of the page; `.json` and `.csv` have all."""
+SHOWN = 200
+"""Rows of the page, of buckets the last ones; `.json` and `.csv` have all."""
+OF_USERS = timedelta(days=1)
+"""How far back the page tells of users: no sum has their names, so each request is read."""
 
 
 async def look(visit: Visit) -> Shown:
@@ -20,15 +23,17 @@ async def look(visit: Visit) -> Shown:
     frame = visit.frame
     by, bucket = read_dimensions([frame.get("by") or "model"]), read_bucket(frame.get("bucket") or "none")
     env = frame.env or "live"
+    since = max(frame.since, frame.now - OF_USERS) if "user" in by and not visit.whole else frame.since
     async with apart(visit) as connection:  # it is tuned for this
         found = await show_usage(
             connection,
-            since=frame.since,
+            since=since,
             until=frame.now,
             by=by,
             bucket=bucket,
             account=frame.get("account"),
             env=env,
+            latest=None if visit.whole else SHOWN + 1,
         )
     rows = found["rows"]
     if bucket == "none":
@@ -45,10 +50,11 @@ async def look(visit: Visit) -> Shown:
         "by": list(by),
         "bucket": bucket,
         "env": env,
+        "shortened": since > frame.since,
         "dimensions": DIMENSIONS,
         "buckets": BUCKETS,
         "most": max((row["charged_tokens"] for row in rows), default=0),
-        "rows": rows[:SHOWN],
+        "rows": rows[:SHOWN] if bucket == "none" else rows[-SHOWN:],
     }
     return Shown("usage.html", context, table)
 

@@ -34,10 +34,14 @@ class AccountRetention(Change):
     keep_prompts_h: Hours = None
 
 
-@reads(router, "/accounts", Page, "List accounts")
-async def list_accounts(reading: Reading, page: Page) -> JsonObject:
+class AccountsPage(Page):
+    name: Annotated[str | None, Field(max_length=200, description="A part of it, in any case.")] = None
+
+
+@reads(router, "/accounts", AccountsPage, "List accounts")
+async def list_accounts(reading: Reading, page: AccountsPage) -> JsonObject:
     """Accounts, newest first."""
-    rows = await accounts.page_accounts(reading.connection, after_id(page), page.rows)
+    rows = await accounts.page_accounts(reading.connection, after_id(page), page.rows, page.name)
     return listed(page, rows, account_json, lambda account: account.id)
 
 

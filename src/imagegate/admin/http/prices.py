@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import Field
 
-from imagegate.admin import price_check, price_preview, price_tools
+from imagegate.admin import price_check, price_import, price_matrix, price_preview, price_tools
 from imagegate.admin.http.door import Change, JsonObject, Question, Reading, Writing, asks, reads, writes
 from imagegate.admin.http.fields import Env, Expiry
 from imagegate.admin.http.pages import Page, Query, after_number, listed
-from imagegate.admin.price_rules import Allowed, guard
+from imagegate.admin.price_rules import Allowed
 from imagegate.admin.price_tools import Prices, Proposal, price_json
 from imagegate.admin.prices import list_prices
 from imagegate.catalogue import prices as price_rows
@@ -67,6 +67,9 @@ class Import(Change):
     content: Content
     format: Form = "csv"
     publish: Annotated[bool, Field(description="false: only the difference is told.")] = False
+    token: Annotated[
+        str | None, Field(max_length=64, description="Of the look before: publish that, or nothing.")
+    ] = None
     valid_from: ValidFrom = None
     allow_zero: Zero = False
     allow_unpriced: Unpriced = False
@@ -111,6 +114,15 @@ async def check(reading: Reading, query: CheckQuery) -> JsonObject:
     return {"ok": not found, "findings": [finding.to_json() for finding in found]}
 
 
+@reads(router, "/prices/{model:path}/matrix", Query, "Show a model's prices, costs and margins")
+async def show_matrix(reading: Reading, _: Query) -> JsonObject:
+    """One image in each size at each quality. The cost and the margin are those of its dearest provider."""
+    catalogue, current = await read_prices(reading)
+    model = catalogue.find(reading.path["model"]).model
+    data = price_matrix.matrix(catalogue, PriceBook(current), reading.services.settings, model)
+    return {"object": "list", "data": data, "has_more": False, "next": None}
+
+
 @reads(router, "/prices/{model:path}", Page, "List a model's prices")
 async def list_versions(reading: Reading, page: Page) -> JsonObject:
     """Every price the model has had, newest version first. `coming`: it is written and has not begun yet."""
@@ -148,7 +160,8 @@ async def set_price(writing: Writing, body: NewPrice) -> JsonObject:
 async def import_prices(writing: Writing, body: Import) -> JsonObject:
     """What a file would change; with `publish` all of it is, or nothing. Models it does not name stay as they are.
 
-    `refused`: why it would not be published as it is; null: nothing is in the way.
+    `refused`: why it would not be published as it is; null: nothing is in the way. `token` stands for what was looked
+    at: sent with `publish`, it is that which is published, or nothing (409).
     """
     services = writing.services
     catalogue = await under_rules(writing.tx, services.catalogue)
@@ -160,6 +173,7 @@ async def import_prices(writing: Writing, body: Import) -> JsonObject:
         refused = refusal(catalogue, services.credentials, current, proposal, allowed)
     else:
         with told_over_http():
+            price_import.check_token(proposal, body.valid_from, body.token)
             published = await price_tools.publish(
                 writing.tx,
                 catalogue,
@@ -170,18 +184,15 @@ async def import_prices(writing: Writing, body: Import) -> JsonObject:
                 valid_from=body.valid_from,
             )
     written = [price_json(price) for price in published]
-    return {**proposal.to_json(), "refused": refused, "published": written}
+    token = price_import.token_of(proposal, body.valid_from)
+    return {**proposal.to_json(), "refused": refused, "published": written, "token": token}
 
 
 def refusal(
     catalogue: Catalogue, reachable: Collection[str], current: Prices, proposal: Proposal, allowed: Allowed
 ) -> str | None:
-    try:
-        with told_over_http():
-            guard(catalogue, reachable, price_tools.terms_in(current), proposal.terms, allowed)
-    except InvalidRequest as error:
-        return error.message
-    return None
+    refused = price_import.refusal(catalogue, reachable, current, proposal, allowed)
+    return in_fields(refused) if refused is not None else None
 
 
 @asks(router, "/prices/preview", Preview, "Preview prices")
@@ -236,14 +247,16 @@ def read_size(text: str | None) -> Size | None:
     return size
 
 
+def in_fields(text: str) -> str:
+    return text.replace("--allow-zero", "allow_zero").replace("--allow-unpriced", "allow_unpriced")
+
+
 @contextmanager
 def told_over_http() -> Iterator[None]:
     """What stands in a change's way, in the words of this API: the command line's switches are fields here."""
     try:
         yield
     except InvalidRequest as error:
-        text = error.message.replace("--allow-zero", "allow_zero")
-        text = text.replace("--allow-unpriced", "allow_unpriced")
-        raise InvalidRequest(text, code=error.code, param=error.param) from None
+        raise InvalidRequest(in_fields(error.message), code=error.code, param=error.param) from None
     except OperatorError as error:
         raise Conflict(error.message, code="price_conflict") from None

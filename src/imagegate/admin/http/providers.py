@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field, SecretStr
 
-from imagegate.admin import provider_trial, providers
+from imagegate.admin import provider_hours, provider_trial, providers
 from imagegate.admin.http.door import Change, JsonObject, Question, Reading, Writing, asks, reads, writes
 from imagegate.admin.http.pages import Query
 from imagegate.admin.providers import Place, key_json
@@ -24,11 +24,36 @@ class NewProviderKey(Change):
     ]
 
 
+class HoursQuery(Query):
+    provider: Annotated[str | None, Field(max_length=100, description="One alone; null = all.")] = None
+    hours: Annotated[
+        int, Field(ge=1, le=provider_hours.MOST_HOURS, description="How many, the running one too.")
+    ] = provider_hours.HOURS
+
+
+class Trying(Change):
+    offering: Annotated[
+        str | None, Field(max_length=200, description="As `health` names it; null = all that rest.")
+    ] = None
+
+
 @reads(router, "/providers", Query, "List providers")
 async def list_providers(reading: Reading, _: Query) -> JsonObject:
     """All providers of the catalogue. How keys and offerings do is what the process that answers has seen."""
     data = await providers.list_providers(reading.connection, place_of(reading.services))
     return {"object": "list", "data": data, "has_more": False, "next": None}
+
+
+@reads(router, "/providers/hours", HoursQuery, "Show how providers did")
+async def list_hours(reading: Reading, query: HoursQuery) -> JsonObject:
+    """By hour, newest first: attempts by how they ended, the share that delivered, p50 and p95 of those.
+
+    From the attempts of all processes. `sampled`: there were more than 100,000, so the first ones of each hour were
+    looked at.
+    """
+    found = await provider_hours.read_hours(reading.connection, query.provider, query.hours)
+    data = [row.to_json() for row in found.rows]
+    return {"object": "list", "data": data, "has_more": False, "next": None, "sampled": found.sampled}
 
 
 @reads(router, "/providers/{provider}", Query, "Show a provider")
@@ -70,6 +95,16 @@ async def try_provider(reading: Reading, _: Question) -> JsonObject:
     settled = (services.catalogue, services.settings, services.keyring)
     access = (await load_access(reading.connection, *settled)).get(provider.name)
     return await provider_trial.try_keys(services.outbound, provider, access)
+
+
+@writes(router, "/providers/{provider}/try-now", "providers:write", Trying, "Let a provider be tried now")
+async def try_now(writing: Writing, body: Trying) -> JsonObject:
+    """What rests after failures is asked by the next request, in the process that answers. `tried`: what rested."""
+    services, name = writing.services, writing.path["provider"]
+    tried = await providers.try_now(
+        writing.tx, services.catalogue, services.health, name, body.offering, writing.actor
+    )
+    return {**await providers.show_provider(writing.tx, place_of(services), name), "tried": tried}
 
 
 async def switched(writing: Writing, *, enabled: bool) -> JsonObject:

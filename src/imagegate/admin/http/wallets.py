@@ -7,7 +7,7 @@ from pydantic import Field
 
 from imagegate.admin import accounts, wallets
 from imagegate.admin.http.door import Change, JsonObject, Reading, Writing, reads, writes
-from imagegate.admin.http.fields import Tokens, an_env
+from imagegate.admin.http.fields import Moment, Tokens, an_env
 from imagegate.admin.http.pages import Page, Query, after_number, listed
 from imagegate.admin.wallets import ENVS, line_json, wallet_json
 from imagegate.ledger.wallets import MAX_TOKENS, Funding
@@ -31,6 +31,12 @@ class Adjustment(Change):
         int,
         Field(ge=-MAX_TOKENS, le=MAX_TOKENS, description="Above zero adds, below zero takes; not zero."),
     ]
+
+
+class BalancesQuery(Query):
+    since: Annotated[Moment, Field(description="The first moment.")]
+    until: Annotated[Moment, Field(description="The last one.")]
+    points: Annotated[int, Field(ge=2, le=500, description="How many moments.")] = 97
 
 
 @reads(router, "/accounts/{account}/wallets", Query, "Show an account's wallets")
@@ -66,6 +72,15 @@ async def adjust(writing: Writing, body: Adjustment) -> JsonObject:
     env = an_env(writing.path["env"])
     wallet = await wallets.adjust(writing.tx, account.public_id, env, body.tokens, actor=writing.actor)
     return wallet_json(account.name, wallet, writing.services.settings)
+
+
+@reads(router, f"{WALLET}/balances", BalancesQuery, "Show what a wallet had")
+async def list_balances(reading: Reading, query: BalancesQuery) -> JsonObject:
+    """At moments the same time apart, oldest first; tokens that were held are in it."""
+    account, env = reading.path["account"], an_env(reading.path["env"])
+    bounds = (query.since, query.until, query.points)
+    data = await wallets.show_balances(reading.connection, account, env, *bounds)
+    return {"object": "list", "data": data, "has_more": False, "next": None}
 
 
 @reads(router, f"{WALLET}/statement", Page, "Read a wallet's statement")
