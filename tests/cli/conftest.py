@@ -1,4 +1,4 @@
-"""The command as a subprocess, with a data directory of its own. Its embedded server is kept up between calls."""
+"""The command as a subprocess, with a database and a data directory of its own."""
 
 import json
 import os
@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from imagegate.db.embedded import EmbeddedPostgres
-from tests.cli.forking import Forks
+from imagegate.db.migrate import upgrade
+from tests.cli.forking import Fork, Forks
 from tests.conftest import without_fsync
 
 LONGEST_S = 60
@@ -84,25 +85,19 @@ class Shell:
     @contextmanager
     def serving(self, *args: str) -> Iterator["Running"]:
         """A verb that runs until it is told to stop, and that has answered in JSON that it is ready."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "imagegate", *args, "--json"],
-            cwd=self.home,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        assert self.forks is not None
+        process = self.forks.start((*args, "--json"), self.home, self.environment)
         try:
             yield Running(process, read_json(process))
         finally:
             if process.poll() is None:
                 process.kill()
-            process.communicate()
+            process.close()
 
 
 @dataclass(frozen=True)
 class Running:
-    process: "subprocess.Popen[str]"
+    process: Fork
     answer: Any
 
     def stop(self) -> int:
@@ -110,15 +105,13 @@ class Running:
         return self.process.wait(LONGEST_S)
 
 
-def read_json(process: "subprocess.Popen[str]") -> Any:
+def read_json(process: Fork) -> Any:
     """What the process prints, as soon as it is one whole value."""
-    assert process.stdout is not None
     lines = []
     for line in process.stdout:
         lines.append(line)
         if line.rstrip() == "}":
             return json.loads("".join(lines))
-    assert process.stderr is not None
     raise AssertionError(f"it ended: {process.stderr.read()}")
 
 
@@ -133,27 +126,31 @@ def new_shell() -> Iterator[Shell]:
 
 
 @pytest.fixture(scope="package")
-def shell() -> Iterator[Shell]:
-    """Shared by the tests of the verbs; each makes accounts of its own."""
-    with (
-        new_shell() as shell,
-        EmbeddedPostgres(shell.data_dir, lambda line: None) as server,
-        Forks() as forks,
-    ):
-        without_fsync(server)
-        yield replace(shell, forks=forks)
+def shell(postgres: EmbeddedPostgres) -> Iterator[Shell]:
+    """Shared by the tests of the verbs; each makes accounts of its own. On the server that all tests share."""
+    with new_shell() as alone, Forks() as forks:
+        shell = beside(replace(alone, forks=forks), postgres, "shell")
+        upgrade(shell.environment["IMAGEGATE_DATABASE_DIRECT_URL"], lambda line: None)
+        yield shell
 
 
 @pytest.fixture(scope="package")
-def server(shell: Shell) -> Iterator[EmbeddedPostgres]:
-    """The embedded server of `shell`, for databases beside its own."""
-    with EmbeddedPostgres(shell.data_dir, lambda line: None) as server:
-        yield server
+def server(postgres: EmbeddedPostgres) -> EmbeddedPostgres:
+    """For databases beside the shell's own."""
+    return postgres
+
+
+@pytest.fixture
+def embedded(shell: Shell) -> Iterator[Shell]:
+    """A machine with nothing configured: its database is a server of its own, kept up between calls."""
+    with new_shell() as alone, EmbeddedPostgres(alone.data_dir, lambda line: None) as server:
+        without_fsync(server)
+        yield replace(alone, forks=shell.forks)
 
 
 def beside(shell: Shell, server: EmbeddedPostgres, name: str) -> Shell:
     """The same machine with a database of its own, named by URLs as an external one is; it has no tables yet."""
-    owner, app = server.create_database(name)
+    owner, app = server.create_database(f"cli_{name}")
     return shell.having(
         IMAGEGATE_DATABASE_URL=app,
         IMAGEGATE_DATABASE_DIRECT_URL=owner,

@@ -72,20 +72,23 @@ def test_wrong_use_ends_with_2_and_leaves_stdout_alone(shell: Shell) -> None:
         ("prices", "set", "dall-e-3", "--size", "big", "--tokens", "5", "--reason", "r"),
         ("keys", "create", "--account", "x", "--env", "test", "--expires", "soon"),
         ("image", "a cat", "-o", "nowhere/cat.png"),
+        ("image", ""),
     ):
         said = shell.run(*wrong)
         assert (said.code, said.out) == (2, ""), wrong
         assert "Usage: imagegate" in said.err
 
 
-def test_a_mistyped_verb_account_or_model_is_answered_with_what_was_meant(shell: Shell) -> None:
+def test_a_mistyped_verb_account_model_or_provider_is_answered_with_what_was_meant(shell: Shell) -> None:
     shell.json("accounts", "create", "gertrude")
 
     verbs = [shell.run(*words).err for words in (("doctr",), ("keys", "creat"), ("db", "backpu"))]
     shown = shell.refused("wallets", "show", "--account", "gertrud")
     drawn = shell.refused("image", "a fox", "-m", "sandbx", "--account", "gertrude")
+    enabled = shell.refused("providers", "enable", "opnai", "--reason", "a test")
 
     for said, meant in zip(verbs, ("doctor", "create", "backup"), strict=True):
         assert f"Did you mean '{meant}'?" in said
     assert "Did you mean 'gertrude'?" in shown["message"]
     assert "Did you mean" in drawn["message"]
+    assert "Did you mean 'openai'?" in enabled["message"]

@@ -125,14 +125,14 @@ def test_a_backup_is_refused_under_another_secret_and_beside_a_running_gateway(
     assert house.json("ledger", "verify")["ok"] is True
 
 
-def test_the_embedded_database_is_backed_up_too_and_says_where_its_secret_is(shell: Shell) -> None:
-    shell.json("accounts", "create", "embedded")
+def test_the_embedded_database_is_backed_up_too_and_says_where_its_secret_is(embedded: Shell) -> None:
+    embedded.json("accounts", "create", "embedded")
 
-    said = shell.run("db", "backup", "embedded.dump")
-    refused = shell.refused("db", "restore", "embedded.dump")
+    said = embedded.run("db", "backup", "embedded.dump")
+    refused = embedded.refused("db", "restore", "embedded.dump")
 
     assert said.code == 0, said
-    assert f"Keep the image store and {shell.data_dir / 'secret'} too." in said.out
+    assert f"Keep the image store and {embedded.data_dir / 'secret'} too." in said.out
     assert "Back again: imagegate db restore embedded.dump" in said.out
     assert "Writing transfers" in said.err
     assert "--force" in refused["message"] or "running gateways" in refused["message"]

@@ -60,7 +60,7 @@ class SlowProvider:
 @asynccontextmanager
 async def another_worker(services: Services, slow: SlowProvider, **settings: Any) -> AsyncIterator[Services]:
     """A process of its own, as far as the ledger can tell. On leaving it is dead and has settled nothing."""
-    journal = Journal(services.engine, new_id())
+    journal = Journal(services.engine, new_id(), pooler=services.settings.database_pooler)
     lane = asyncio.create_task(journal.run())
     made = replace(
         services,

@@ -1,4 +1,4 @@
-"""Two gateways on one database and one store: whichever a caller meets, it is one service with one wallet."""
+"""Two gateways on one database, one Redis and one store: wherever a caller asks, it is one service and one wallet."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,6 +16,7 @@ from imagegate.admin import operators
 from imagegate.db.base import open_engine, snapshot
 from imagegate.db.embedded import EmbeddedPostgres
 from imagegate.db.migrate import upgrade
+from imagegate.generation import recovery
 from imagegate.identity.audit import Actor
 from imagegate.ledger.verify import verify
 from imagegate.services import Services, open_services
@@ -24,6 +25,12 @@ from imagegate.worker import working
 from tests.conftest import LIVE_TOKENS, Account, listening, open_account
 from tests.fake_provider import FakeProvider
 from tests.fake_verbs import Delay, Wait
+from tests.identity.redis_server import RedisServer
+from tests.line.test_jobs import until_over
+from tests.line.test_limits import limit
+from tests.line.test_polled import Serve, another_worker
+from tests.line.test_polled import ask as ask_once
+from tests.line.test_sweep import Silent
 
 PATH = "/v1/images/generations"
 BODY = {"prompt": "a red fox", "model": "dall-e-2", "size": "256x256"}
@@ -31,6 +38,7 @@ COST = 5_000
 EQUAL = 50
 CALLERS, ROOM = 200, 60
 READING_S = 2.0
+JOBS = 12
 
 Clients = tuple[AsyncClient, AsyncClient]
 
@@ -49,8 +57,15 @@ class Pair:
 async def pair(settings: Settings, postgres: EmbeddedPostgres) -> AsyncIterator[Pair]:
     owner, app = postgres.create_database("replicas")
     await asyncio.to_thread(upgrade, owner, lambda line: None)
-    changes = {"database_url": SecretStr(app), "data_dir": settings.data_dir.with_name("replicas")}
+    changes: dict[str, object] = {
+        "database_url": SecretStr(app),
+        "data_dir": settings.data_dir.with_name("replicas"),
+    }
     async with AsyncExitStack() as stack:
+        redis = RedisServer()
+        stack.callback(redis.close)
+        redis.start()
+        changes["redis_url"] = SecretStr(redis.url)
         engine = open_engine(owner, settings, statement_timeout_s=60)
         stack.push_async_callback(engine.dispose)
         opened, urls = [], []
@@ -68,7 +83,7 @@ async def account(pair: Pair) -> AsyncIterator[Account]:
     yield await open_account(pair.one, pair.engine)
     async with snapshot(pair.engine) as connection:
         report = await verify(connection)
-    assert report.ok, report.to_json()
+    assert report.ok, report.violations
 
 
 @asynccontextmanager
@@ -216,3 +231,44 @@ async def test_a_retry_that_meets_the_other_one_is_told_of_the_first_try(
 
     assert told(first) == told(retry)
     assert (len(fake.requests), await account.balance()) == (1, (LIVE_TOKENS - COST, 0))
+
+
+async def test_a_limit_is_one_limit_at_both(both: Clients, account: Account, fake: FakeProvider) -> None:
+    await limit(account.engine, account, requests_per_min=10)
+
+    answers = await asyncio.gather(*(both[i % 2].post(PATH, json=BODY) for i in range(24)))
+
+    assert sorted(answer.status_code for answer in answers) == [200] * 10 + [429] * 14
+    assert (len(fake.requests), await account.balance()) == (10, (LIVE_TOKENS - 10 * COST, 0))
+
+
+async def test_jobs_accepted_at_both_are_each_made_once(
+    both: Clients, account: Account, fake: FakeProvider
+) -> None:
+    bodies = [{**BODY, "prompt": f"job {i}"} for i in range(JOBS)]
+    accepted = await asyncio.gather(
+        *(both[i % 2].post(f"{PATH}/async", json=body) for i, body in enumerate(bodies))
+    )
+
+    names = [answer.json()["id"] for answer in accepted]
+    told = await asyncio.gather(*(until_over(both[(i + 1) % 2], name) for i, name in enumerate(names)))
+
+    assert {job["status"] for job in told} == {"completed"}
+    assert (len(fake.requests), await account.balance()) == (JOBS, (LIVE_TOKENS - JOBS * COST, 0))
+
+
+async def test_what_a_killed_one_held_is_given_back_by_the_other(
+    pair: Pair, account: Account, serve: Serve
+) -> None:
+    silent = Silent()
+    async with another_worker(pair.other, silent) as killed:
+        asking = asyncio.create_task(ask_once(account, await serve(killed), "lost"))
+        async with asyncio.timeout(10):
+            while not silent.asked:
+                await asyncio.sleep(0.01)
+        held = await account.balance()
+    await asking
+
+    await recovery.sweep(pair.one, recovery.Deaths(0))
+
+    assert (held, await account.balance()) == ((LIVE_TOKENS, COST), (LIVE_TOKENS, 0))

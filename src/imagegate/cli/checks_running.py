@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from imagegate.cli.checks import Check
+from imagegate.errors import OperatorError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -81,15 +82,15 @@ async def check_holds(tx: "AsyncConnection", settings: "Settings", gateways: int
 async def check_redis(settings: "Settings") -> Check:
     if settings.redis_url is None:
         return Check("redis", "ok", "not configured: every process keeps its own limits")
-    from redis.asyncio import Redis
     from redis.exceptions import RedisError
+
+    from imagegate.identity.limits_redis import open_client
 
     advice = "correct IMAGEGATE_REDIS_URL; meanwhile every process keeps its own share of the limits"
     try:
-        url = settings.redis_url.get_secret_value()
-        client = Redis.from_url(url, socket_timeout=LONGEST_PING_S, socket_connect_timeout=LONGEST_PING_S)
-    except ValueError as error:
-        return Check("redis", "fail", f"IMAGEGATE_REDIS_URL is no URL of Redis: {error}", advice)
+        client = open_client(settings.redis_url.get_secret_value(), LONGEST_PING_S)
+    except OperatorError as error:
+        return Check("redis", "fail", error.message, advice)
     try:
         await client.ping()
     except (RedisError, OSError, TimeoutError) as error:

@@ -15,6 +15,7 @@ from imagegate.cli.options import (
     ModelOption,
     QualityOption,
     SizeOption,
+    a_prompt,
     read_size,
 )
 
@@ -32,7 +33,7 @@ Mask = Annotated[
 
 def edit(
     images: Images,
-    prompt: Annotated[str, typer.Argument(help="What to make of them.")],
+    prompt: Annotated[str, typer.Argument(callback=a_prompt, help="What to make of them.")],
     mask: Mask = None,
     model: ModelOption = None,
     size: SizeOption = None,

@@ -14,6 +14,7 @@ from imagegate.cli.options import (
     QualityOption,
     RoutingPolicy,
     SizeOption,
+    a_prompt,
     read_size,
 )
 
@@ -34,7 +35,7 @@ Wallet = Annotated[
 
 
 def estimate(
-    prompt: Annotated[str, typer.Argument(help="What would be drawn.")],
+    prompt: Annotated[str, typer.Argument(callback=a_prompt, help="What would be drawn.")],
     model: ModelOption = None,
     size: SizeOption = None,
     n: CountOption = 1,

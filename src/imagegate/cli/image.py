@@ -16,6 +16,7 @@ from imagegate.cli.options import (
     ModelOption,
     QualityOption,
     SizeOption,
+    a_prompt,
     actor,
     read_size,
 )
@@ -49,7 +50,7 @@ FormatOption = Annotated[Format | None, typer.Option("--format", help="How to en
 
 
 def image(
-    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    prompt: Annotated[str, typer.Argument(callback=a_prompt, help="What to draw.")],
     model: ModelOption = None,
     size: SizeOption = None,
     n: CountOption = 1,

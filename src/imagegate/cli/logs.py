@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from imagegate.telemetry.lines import Handler, Lines, line_of
+from imagegate.telemetry.lines import Handler, Lines, forget_rows, line_of
 
 
 class ToLines:
@@ -33,6 +33,7 @@ def log_to_stderr(level: str) -> Lines:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             stamped,
+            without_rows,
             *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
@@ -48,6 +49,13 @@ def log_to_stderr(level: str) -> Lines:
 def stamped(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """As structlog's own, at a third of its time."""
     event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return event
+
+
+def without_rows(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    said = event.get("exc_info")
+    if said:
+        forget_rows(said if isinstance(said, BaseException) else sys.exc_info()[1])
     return event
 
 

@@ -27,6 +27,12 @@ def a_size(text: str | None) -> str | None:
     return text
 
 
+def a_prompt(text: str) -> str:
+    if not text:
+        raise typer.BadParameter("an empty prompt draws nothing: say in quotes what you want to see.")
+    return text
+
+
 def an_expiry(text: str | None) -> str | None:
     if text is not None and read_expiry(text) <= datetime.now(UTC):
         raise typer.BadParameter(f"{text!r} has passed already.")

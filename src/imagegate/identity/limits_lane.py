@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import NoScriptError
 
 MOST_A_BATCH = 256
@@ -36,9 +36,12 @@ class Call:
 
 
 class Lane:
-    """`run` it in a task. redis: its timeouts bound what one batch takes; it must not repeat commands by itself."""
+    """`run` it in a task. redis: its timeouts bound what one batch takes; it must not repeat commands by itself.
 
-    def __init__(self, redis: Redis) -> None:
+    In a cluster each call goes to the server of its keys, which must all have one hash tag.
+    """
+
+    def __init__(self, redis: Redis | RedisCluster) -> None:
         self._redis = redis
         self._queue: deque[Call] = deque()
         self._wake = asyncio.Event()
@@ -90,7 +93,8 @@ class Lane:
     async def _sent(self, batch: Sequence[Call]) -> Sequence[Any]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for call in batch:
-                pipe.evalsha(call.script.sha, len(call.keys), *call.keys, *map(str, call.arguments))
+                arguments = (*call.keys, *map(str, call.arguments))
+                pipe.execute_command("EVALSHA", call.script.sha, len(call.keys), *arguments)
             answers: list[Any] = await pipe.execute(raise_on_error=False)
             return answers
 

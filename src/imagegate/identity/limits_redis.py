@@ -8,12 +8,12 @@ other, so that right after a change of place up to one further limit of them may
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
 import structlog
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -160,16 +160,7 @@ async def open_shared(
     url: str, count_workers: Count, *, timeout_s: float = TIMEOUT_S, clock: Clock | None = None
 ) -> AsyncIterator[RedisLimiter]:
     """Redis need not be reachable yet. Raises OperatorError for a URL that is none."""
-    # A script that ran unseen must not run twice, so the client repeats nothing.
-    never = Retry(NoBackoff(), 0)
-    try:
-        redis = Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=never)
-    except ValueError:
-        raise OperatorError(
-            "IMAGEGATE_REDIS_URL is not a Redis URL. Write redis://host:6379/0, rediss:// for TLS, "
-            "or unix:///path/of/the.sock"
-        ) from None
-    async with redis:
+    async with aclosing(open_client(url, timeout_s)) as redis:
         lane = Lane(redis)
         limiter = RedisLimiter(lane, count_workers, timeout_s, clock)
         tasks = [asyncio.create_task(lane.run()), asyncio.create_task(limiter.keep())]
@@ -179,3 +170,27 @@ async def open_shared(
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=CLOSE_S)
+
+
+CLUSTER = "+cluster"
+"""In a URL's scheme: the server it names is one of a cluster, and tells of the others."""
+
+
+def open_client(url: str, timeout_s: float) -> Redis | RedisCluster:
+    """Connects when it is used. Raises OperatorError for a URL that is none."""
+    # A script that ran unseen must not run twice, so the client repeats nothing.
+    options: dict[str, Any] = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    scheme, _, place = url.partition("://")
+    try:
+        if scheme.endswith(CLUSTER):
+            return RedisCluster.from_url(f"{scheme.removesuffix(CLUSTER)}://{place}", **options)
+        return Redis.from_url(url, **options)
+    except (ValueError, RedisError):
+        raise OperatorError(
+            "IMAGEGATE_REDIS_URL is not a Redis URL. Write redis://host:6379/0, rediss:// for TLS, "
+            "redis+cluster:// or rediss+cluster:// for a cluster, or unix:///path/of/the.sock"
+        ) from None
