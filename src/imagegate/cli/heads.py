@@ -37,6 +37,7 @@ class HeadsInTime(HttpToolsProtocol):
         self._coming = False
         self._came_bytes = 0
         self._clock: asyncio.TimerHandle | None = None
+        self._fed = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -55,17 +56,32 @@ class HeadsInTime(HttpToolsProtocol):
         super().on_headers_complete()
         self.headers = NOWHERE  # uvicorn takes what follows the last chunk for headers, an API key among them
 
+    def on_body(self, body: bytes) -> None:
+        self._fed = True
+        super().on_body(body)
+
     def data_received(self, data: bytes) -> None:
+        self._fed = False
         super().data_received(data)
         if not self._coming:
             if self._clock is not None:
                 self._stop_clock()
+            self._look_between(len(data))
         elif not self.transport.is_closing():
             self._came_bytes += len(data)
             if self._came_bytes > LONGEST_HEAD_BYTES:
                 self._refuse(LONG)
             elif self._clock is None:
                 self._clock = self.loop.call_later(self._patience_s, self._late)
+
+    def _look_between(self, came_bytes: int) -> None:
+        """What a body has beside its bytes, extensions of its chunks and what follows them, is bounded too."""
+        if self._fed or self.cycle is None or not self.cycle.more_body:
+            self._came_bytes = 0
+            return
+        self._came_bytes += came_bytes
+        if self._came_bytes > LONGEST_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(LONG)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(InvalidRequest("This is not HTTP/1.1 as a server can read it.", code="invalid_http"))
@@ -78,7 +94,18 @@ class HeadsInTime(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    @property
+    def _answering(self) -> bool:
+        """Whether an answer is under way, or is due for a request that was whole."""
+        known = self.cycle
+        if known is None or known.response_complete:
+            return False
+        return bool(known.response_started or self._coming or not known.more_body)
+
     def _refuse(self, error: CallerError) -> None:
+        if self._answering:  # a refusal now would be read as that answer, or as a part of it
+            self.transport.close()
+            return
         status, told = openai_error(error, public_id("req", new_id()))
         body = to_json(told)
         lines = (

@@ -39,6 +39,7 @@ def open_engine(url: str, settings: Settings, *, statement_timeout_s: float | No
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=settings.database_timeout_s,
+        hide_parameters=True,  # an error names the statement, and not the prompts that it carries
         connect_args=options,
     )
 

@@ -18,6 +18,8 @@ PORTS = {"http": 80, "https": 443}
 MAX_ADDRESSES = 4
 GLOBAL_UNICAST = IPv6Network("2000::/3")
 NAT64 = IPv6Network("64:ff9b::/96")
+EXAMPLES = IPv6Network("3fff::/20")
+"""For documentation (RFC 9637, read 2026-11-22), which Python's table does not know."""
 NEVER = (
     IPv4Network("168.63.129.16/32"),  # Azure's own service address, though it counts as global
     IPv4Network("192.0.0.0/24"),  # Oracle's metadata lies here
@@ -115,6 +117,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
         inner = wrapped(address)
         if inner is not None:
             return is_public(inner)
+        if address in EXAMPLES:
+            return False
         return address in GLOBAL_UNICAST and address.is_global and not address.is_multicast
     if address.is_multicast or address.is_reserved or address.is_unspecified:
         return False

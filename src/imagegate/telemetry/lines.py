@@ -86,12 +86,28 @@ class Handler(logging.Handler):
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            forget_rows(record.exc_info[1])
         try:
             text = self.format(record)
         except Exception:
             self.handleError(record)
             return
         self._lines.put(text.encode("utf-8", "replace") + b"\n")
+
+
+def forget_rows(error: BaseException | None) -> None:
+    """Take the rows out of an error and all that led to it: PostgreSQL shows what it refuses, prompts and all."""
+    left: list[Any] = [error]
+    seen: set[int] = set()
+    while left:
+        found = left.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        if getattr(found, "detail", None) is not None and hasattr(found, "sqlstate"):
+            found.detail = None
+        left += [found.__cause__, found.__context__]
 
 
 def line_of(event: Mapping[str, Any]) -> bytes:

@@ -31,9 +31,33 @@ def headers_of(request: Request) -> dict[bytes, bytes]:
     return known
 
 
+ONCE = {
+    b"authorization": "ambiguous_credentials",
+    b"x-api-key": "ambiguous_credentials",
+    b"api-key": "ambiguous_credentials",
+    b"idempotency-key": "invalid_idempotency_key",
+    b"content-type": "invalid_value",
+    b"host": "invalid_value",
+    b"x-provider-key": "invalid_value",
+    b"lb-llm-key": "invalid_value",
+}
+"""Headers of which a server in front may have read another one than we, and the code where they are repeated."""
+
+
+def check_once(request: Request) -> None:
+    """Raises InvalidRequest for a request that has one of `ONCE` twice."""
+    names = [name for name, _ in request.scope["headers"] if name in ONCE]
+    for name in names:
+        if names.count(name) > 1:
+            text = f"The request has more than one header {name.decode()}. Send it once."
+            raise InvalidRequest(text, code=ONCE[name], param=name.decode())
+
+
 def credential_of(request: Request) -> str:
     """The one API key of the request: `Authorization: Bearer`, or `api-key` or `x-api-key` alone."""
     headers = headers_of(request)
+    if len(headers) != len(request.scope["headers"]):
+        check_once(request)
     found = [headers[name].strip() for name in (b"x-api-key", b"api-key") if headers.get(name)]
     if authorization := headers.get(b"authorization"):
         scheme, _, value = authorization.partition(b" ")

@@ -100,7 +100,8 @@ class Shell:
         try:
             await self._serve(scope, receive, dressed)
         except Exception:
-            log.exception("unhandled", request_id=dressed.request_id, path=scope["path"])
+            # A path may be a signed link, or hold what a caller searched for.
+            log.exception("unhandled", request_id=dressed.request_id, path=route_of(scope))
             if not dressed.begun:
                 await bug_response(scope)(scope, receive, dressed)
             elif not dressed.ended:
