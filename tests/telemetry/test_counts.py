@@ -74,7 +74,7 @@ def test_tokens_are_told_by_environment() -> None:
 
 async def test_an_event_loop_that_was_blocked_was_late() -> None:
     counts = Counts()
-    watching = asyncio.create_task(watch(counts.lag))
+    watching = asyncio.create_task(watch(counts.lag, lambda late_s: None))
     await asyncio.sleep(0)
 
     time.sleep(0.4)  # noqa: ASYNC251 what nobody may do

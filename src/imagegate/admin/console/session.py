@@ -61,8 +61,8 @@ async def find_session(request: Request, connection: AsyncConnection) -> Session
     """None: nobody is signed in. Raises NotFound for callers that bring an account's key."""
     check_no_account(request)
     services = services_of(request)
-    key, named = services.keyring.console, named_by_proxy(request, services)
-    ticket = console.read(key, "session", request.cookies.get(COOKIE, ""))
+    keys, named = services.keyring.console_keys, named_by_proxy(request, services)
+    ticket, key = console.read_any(keys, "session", request.cookies.get(COOKIE, ""))
     if ticket is not None and (
         (ticket.by_proxy and ticket.who != named) or await console.is_spent(connection, ticket)
     ):

@@ -47,7 +47,7 @@ async def enter(request: Request) -> Response:
 async def by_link(request: Request, token: str) -> Ticket:
     services = services_of(request)
     async with services.engine.begin() as tx:
-        link = await console.use_link(tx, services.keyring.console, token)
+        link = await console.use_link(tx, services.keyring.console_keys, token)
     return console.new_session(link.role, link.who)
 
 
@@ -56,8 +56,7 @@ async def by_key(request: Request, form: dict[str, str]) -> Ticket:
     key, services = form.get("key", "").strip(), services_of(request)
     if key.startswith("igk_"):
         raise NotFound("There is nothing here for the key of an account. Sign in with an operator key: igo_…")
-    async with services.engine.connect() as connection:
-        operator = await operators.find_operator(connection, services.keyring.key_pepper, key)
+    operator = await operators.find_operator(services.engine, services.keyring, key)
     return console.new_session("read", operator.actor, operator.id)
 
 
