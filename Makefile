@@ -38,8 +38,8 @@ check: static test ## What CI runs: format, lint, types, import contracts, tests
 long: ## Run the tests that are too long for every run
 	$(PYTHON) -m pytest -m long
 
-bench: ## Measure the gateway beside direct calls; about four minutes
-	$(PYTHON) -m benchmarks.run
+bench: ## Measure the gateway beside direct calls, about four minutes; `make bench PEERS=1` beside its peers, half an hour
+	$(PYTHON) -m benchmarks.$(if $(PEERS),peers,run)
 
 docs: ## Write the generated pages anew: docs/providers/parameters.md and docs/reference
 	$(PYTHON) -m imagegate models parameters --all > docs/providers/parameters.md

@@ -13,7 +13,7 @@ class MalformedAnswer(Exception):
 
 
 class AnswerReader:
-    """One answer: `feed` until it says True. `kept` holds the body when `keep` was asked for."""
+    """One answer: `feed` until it says True. `kept` holds the body of errors, and of others with `keep`."""
 
     def __init__(self, *, keep: bool) -> None:
         self.status = 0
@@ -45,6 +45,8 @@ class AnswerReader:
 
     def _read_head(self, head: bytes) -> None:
         self.status = int(head[9:12]) if head.startswith(b"HTTP/1.1 ") else 0
+        if self.status != 200 and self.kept is None:
+            self.kept = []
         self.closes = CLOSE.search(head) is not None
         self._chunked = CHUNKED.search(head) is not None
         length = LENGTH.search(head)

@@ -5,9 +5,9 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,11 +28,19 @@ TOKENS = 1_000_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The command, and where its data lies. `folder` exists; the gateway makes `data_dir` in it."""
+    """The command, and where its data lies. `folder` exists; the gateway makes `data_dir` in it.
+
+    env: further settings, which win.
+    """
 
     command: tuple[str, ...]
     folder: Path
     upstream_port: int
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def over(self, base_url: str) -> "Gateway":
+        """The same, with another upstream."""
+        return replace(self, env={**self.env, "IMAGEGATE_OPENAI_BASE_URL": base_url})
 
     @property
     def data_dir(self) -> Path:
@@ -59,6 +67,7 @@ class Gateway:
             "IMAGEGATE_OPENAI_BASE_URL": f"http://127.0.0.1:{self.upstream_port}/v1",
             "IMAGEGATE_OPENAI_API_KEY": "bench",
             "IMAGEGATE_LOG_LEVEL": "WARNING",
+            **self.env,
         }
 
 

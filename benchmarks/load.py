@@ -23,6 +23,7 @@ import uvloop
 from benchmarks.answers import AnswerReader, MalformedAnswer
 
 IMAGE = re.compile(rb'"b64_json"\s*:\s*"iVBORw0KGgo')
+CODE = re.compile(rb'"code"\s*:\s*"(\w{1,40})"')
 SAMPLE_EVERY = 16
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 RECONNECT_S = 0.02
@@ -32,8 +33,8 @@ RECONNECT_S = 0.02
 class LoadReport:
     """Latencies, bytes and requests/s are of answers with status 200 inside the measured window.
 
-    `answers` counts every answer with status 200, warm-up included. `errors` counts what went wrong by a
-    status or a word: `closed`, `connect`, `timeout`, `malformed`, `no image`.
+    `answers` counts every answer with status 200, warm-up included. `errors` counts what went wrong by its
+    status with its code, or a word: `closed`, `connect`, `timeout`, `malformed`, `no image`.
     """
 
     requests: int
@@ -51,7 +52,10 @@ class LoadReport:
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """`count` requests or `seconds` end the run; the `warm_up_s` before them are not measured."""
+    """`count` requests or `seconds` end the run; the `warm_up_s` before them are not measured.
+
+    The callers come one by one over `ramp_s`, so that slow answers do not make them a herd.
+    """
 
     host: str
     port: int
@@ -61,6 +65,7 @@ class LoadPlan:
     warm_up_s: float
     count: int | None
     timeout_s: float
+    ramp_s: float = 0.0
 
 
 class Load:
@@ -93,7 +98,8 @@ class Load:
     def finished(self, sent_at: float, answer: AnswerReader) -> None:
         now = perf_counter()
         if answer.status != 200:
-            self.errors[str(answer.status)] += 1
+            code = CODE.search(b"".join(answer.kept or ()))
+            self.errors[f"{answer.status} {code[1].decode()}" if code else str(answer.status)] += 1
             return
         if answer.kept is not None:
             self.checked += 1
@@ -180,9 +186,10 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
 
-async def keep_connected(load: Load, until: float) -> None:
+async def keep_connected(load: Load, until: float, after_s: float) -> None:
     """One of the concurrent callers: connects again when it was closed, until the run is over."""
     loop = asyncio.get_running_loop()
+    await asyncio.sleep(after_s)
     while not load.is_over():
         try:
             _, connection = await loop.create_connection(
@@ -201,7 +208,8 @@ async def keep_connected(load: Load, until: float) -> None:
 async def run(plan: LoadPlan) -> LoadReport:
     load = Load(plan)
     until = perf_counter() + plan.warm_up_s + plan.seconds + plan.timeout_s
-    await asyncio.gather(*(keep_connected(load, until) for _ in range(plan.concurrency)))
+    gap_s = plan.ramp_s / plan.concurrency
+    await asyncio.gather(*(keep_connected(load, until, gap_s * caller) for caller in range(plan.concurrency)))
     return load.report()
 
 
@@ -223,6 +231,9 @@ def parse_plan(arguments: Sequence[str]) -> LoadPlan:
     parser.add_argument("--seconds", type=float, default=5.0, help="the measured window; bounds --count")
     parser.add_argument("--count", type=int, help="stop after so many requests")
     parser.add_argument("--warm-up", type=float, default=1.0, metavar="SECONDS")
+    parser.add_argument(
+        "--ramp", type=float, default=0.0, metavar="SECONDS", help="the callers come over so long"
+    )
     parser.add_argument("--timeout", type=float, default=30.0, help="wait so long for the last answers")
     args = parser.parse_args(arguments)
     parts = urlsplit(args.url)
@@ -238,6 +249,7 @@ def parse_plan(arguments: Sequence[str]) -> LoadPlan:
         warm_up_s=0.0 if args.count is not None else args.warm_up,
         count=args.count,
         timeout_s=args.timeout,
+        ramp_s=args.ramp,
     )
 
 

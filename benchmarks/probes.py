@@ -4,6 +4,7 @@ import http.client
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,20 @@ def rss_mib(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / MIB
 
 
+def tree_rss_mib(pid: int) -> float:
+    """Resident memory of one process and all below it. Pages they share count for each."""
+    return rss_mib(pid) + sum(tree_rss_mib(child) for child in children_of(pid))
+
+
+def children_of(pid: int) -> list[int]:
+    """Empty when the process is gone."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, thread.read_text().split())
+    return found
+
+
 def peak_rss_mib(pid: int) -> float:
     """The kernel's own high-water mark since the process began."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -44,10 +59,10 @@ def cpu_s(pid: int) -> float:
 
 
 class MemoryProbe:
-    """The highest resident memory seen, sampled in a thread between enter and exit."""
+    """The highest resident memory seen, sampled in a thread between enter and exit; `tree_mib` with its children."""
 
     def __init__(self, pid: int) -> None:
-        self.peak_mib = 0.0
+        self.peak_mib = self.tree_mib = 0.0
         self._pid = pid
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -55,6 +70,7 @@ class MemoryProbe:
     def _sample(self) -> None:
         while True:
             self.peak_mib = max(self.peak_mib, rss_mib(self._pid))
+            self.tree_mib = max(self.tree_mib, tree_rss_mib(self._pid))
             if self._over.wait(MEMORY_EVERY_S):
                 return
 

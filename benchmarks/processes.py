@@ -90,7 +90,8 @@ def capture(command: Command, *, timeout_s: float) -> str:
         finally:
             stop(process)
     if process.returncode != 0:
-        raise BenchmarkError(f"`{command}` ended with {process.returncode}\n{tail(command.log)}")
+        said = output[-LOG_TAIL_BYTES:].decode(errors="replace")
+        raise BenchmarkError(f"`{command}` ended with {process.returncode}\n{tail(command.log)}{said}")
     return output.decode()
 
 
@@ -106,7 +107,13 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def wait_ready(
-    process: subprocess.Popen[bytes], command: Command, port: int, path: str, *, timeout_s: float
+    process: subprocess.Popen[bytes],
+    command: Command,
+    port: int,
+    path: str,
+    *,
+    timeout_s: float,
+    every_s: float = POLL_S,
 ) -> None:
     """Until `path` answers 200. Raises BenchmarkError when the process ends or time is up."""
     deadline = time.monotonic() + timeout_s
@@ -115,7 +122,7 @@ def wait_ready(
             raise BenchmarkError(f"`{command}` ended with {process.returncode}\n{tail(command.log)}")
         if get_status(port, path) == 200:
             return
-        time.sleep(POLL_S)
+        time.sleep(every_s)
     raise BenchmarkError(f"`{command}` was not ready in {timeout_s:.0f} s\n{tail(command.log)}")
 
 

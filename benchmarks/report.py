@@ -147,6 +147,16 @@ def demo_section(demo: Demo) -> list[str]:
 SECTIONS = {"throughput": throughput_section, "latency": latency_section, "large": large_section}
 
 
+def write_section(name: str, text: str, file: Path = RESULTS) -> None:
+    """Put `text` in the place of what the same command wrote into `file` before, and nothing else."""
+    begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->\n"
+    found = file.read_text() if file.exists() else ""
+    before, begun, rest = found.partition(begin)
+    after = rest.partition(end)[2] if begun else ""
+    kept = before if begun or not before else before.rstrip() + "\n\n"
+    file.write_text(f"{kept}{begin}\n{text}\n{end}{after}")
+
+
 def number(value: float | None, digits: int) -> str:
     return NOTHING if value is None else f"{value:,.{digits}f}"
 

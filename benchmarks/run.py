@@ -34,7 +34,7 @@ from benchmarks.processes import (
     running,
     wait_ready,
 )
-from benchmarks.report import RESULTS, Demo, Memory, Results, render
+from benchmarks.report import Demo, Memory, Results, render, write_section
 from benchmarks.scenarios import ROOT, Bench, Sample, Scenario, Target, alternate, measure, summarise
 
 UPSTREAM_READY_S = 30.0
@@ -72,7 +72,7 @@ def run(options: Options) -> Results:
         # PostgreSQL refuses to be root; the other user it then runs as has to reach the data directory.
         folder.chmod(0o755)
         machine = describe_machine(folder)
-        with upstream(options, folder, cores) as port:
+        with upstream(options.upstream_port, folder, cores) as port:
             gateway = Gateway(options.command, folder, port)
             bench = Bench(folder, port, options.repeats, cores.others, say)
             with books(gateway):
@@ -82,8 +82,9 @@ def run(options: Options) -> Results:
 
 
 @contextmanager
-def upstream(options: Options, folder: Path, cores: Cores) -> Iterator[int]:
-    port = options.upstream_port or free_port()
+def upstream(wanted_port: int, folder: Path, cores: Cores) -> Iterator[int]:
+    """The upstream that can wait. wanted_port: 0 takes a free one."""
+    port = wanted_port or free_port()
     if is_answered(port):
         raise BenchmarkError(f"something answers on port {port} already")
     args = (sys.executable, "-m", "benchmarks.upstream", "--port", str(port))
@@ -198,7 +199,7 @@ def main() -> None:
     text = render(results)
     print(text)
     if options.writes_results:
-        RESULTS.write_text(text)
+        write_section("direct", text)
 
 
 if __name__ == "__main__":

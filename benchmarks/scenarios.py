@@ -36,7 +36,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One load. `image` and `delay_ms` are told to the upstream in the prompt."""
+    """One load. `image` and `delay_ms` are told to the upstream in the prompt; the callers come over `ramp_s`."""
 
     name: str
     image: str
@@ -44,11 +44,15 @@ class Scenario:
     concurrency: int
     seconds: float
     count: int | None = None
+    ramp_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run of one scenario on one target. `rss_high_mib` is the kernel's mark since the process began."""
+    """One run of one scenario on one target. `rss_high_mib` is the kernel's mark since the process began.
+
+    `tree_peak_mib` is the process with its children.
+    """
 
     target: str
     load: LoadReport
@@ -57,6 +61,7 @@ class Sample:
     cpu_ms_per_request: float | None = None
     rss_peak_mib: float | None = None
     rss_high_mib: float | None = None
+    tree_peak_mib: float | None = None
     pings: Pings | None = None
 
 
@@ -91,6 +96,7 @@ def run_load(bench: Bench, target: Target, scenario: Scenario) -> LoadReport:
     command += ["--body", body_for(target, scenario), "--concurrency", str(scenario.concurrency)]
     command += ["--seconds", str(scenario.seconds), "--warm-up", str(WARM_UP_S), "--timeout", str(ANSWER_S)]
     command += ["--count", str(scenario.count)] if scenario.count is not None else []
+    command += ["--ramp", str(scenario.ramp_s)] if scenario.ramp_s else []
     env = {"PYTHONPATH": str(ROOT)}
     load = Command(tuple(command), bench.folder / "load.log", env, bench.cores)
     printed = capture(load, timeout_s=WARM_UP_S + scenario.seconds + 2 * ANSWER_S)
@@ -122,7 +128,7 @@ def measure(bench: Bench, target: Target, scenario: Scenario) -> Sample:
     if target.pid and memory:
         cpu_ms = 1000 * (cpu_s(target.pid) - cpu_before_s) / load.answers
         sample = replace(sample, cpu_ms_per_request=cpu_ms, rss_peak_mib=memory.peak_mib)
-        sample = replace(sample, rss_high_mib=peak_rss_mib(target.pid))
+        sample = replace(sample, rss_high_mib=peak_rss_mib(target.pid), tree_peak_mib=memory.tree_mib)
     return replace(sample, pings=health.pings()) if health else sample
 
 
