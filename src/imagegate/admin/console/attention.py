@@ -108,6 +108,7 @@ async def of_prices(visit: Visit) -> list[Trouble]:
     found: list[Trouble] = []
     for kind, said in kinds.items():
         if models := {fault.model for fault in faults if fault.kind == kind}:
-            text = f"{len(models)} models are sold {said}: {', '.join(sorted(models)[:3])}"
-            found.append(("warn", text + (" …" if len(models) > 3 else "."), f"/console/prices?find={kind}"))
+            text = f"Sold {said}: {', '.join(sorted(models)[:3])}"
+            more = f" and {len(models) - 3} more." if len(models) > 3 else "."
+            found.append(("warn", text + more, f"/console/prices?find={kind}"))
     return found

@@ -1,14 +1,12 @@
 """The overview: what is spent, what was made, how it goes, and what needs somebody."""
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from starlette.routing import Route
 
 from imagegate.admin.console.attention import find_troubles, strips
+from imagegate.admin.console.charts import buckets, chart
 from imagegate.admin.console.door import Shown, Visit, apart, looks
 from imagegate.admin.console.frame import HOME, OVERVIEW
 from imagegate.admin.console.pictures import thumb_path
@@ -18,10 +16,9 @@ from imagegate.admin.moments import timestamp
 from imagegate.admin.pictures import pictures_of, prompt_of
 from imagegate.admin.speed import read_waits
 from imagegate.admin.usage import COUNTS, usage_json
-from imagegate.generation.usage import LENGTHS, Bucket, Dimension, Usage, Wanted, read_usage
+from imagegate.generation.usage import Bucket, Dimension, Usage, Wanted, read_usage
 from imagegate.ledger.balances import list_wallets
 
-MOST_SERIES = 7
 PICTURES = 8
 
 
@@ -73,37 +70,6 @@ async def usage_by(visit: Visit, env: str, by: Dimension, bucket: Bucket) -> lis
     wanted = Wanted(visit.frame.since, visit.frame.now, (by,), bucket, env=env)
     async with apart(visit) as connection:  # it is tuned for this
         return await read_usage(connection, wanted)
-
-
-def buckets(since: datetime, until: datetime, bucket: Bucket) -> list[datetime]:
-    """The beginnings of all hours or days of the span, in UTC."""
-    length = LENGTHS.get(bucket, timedelta(days=1))
-    first = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    first = first.replace(hour=0) if bucket == "day" else first
-    return [first + length * n for n in range(-((first - until) // length))]
-
-
-def chart(
-    rows: Sequence[Usage], places: Sequence[datetime], value: Callable[[Usage], float]
-) -> dict[str, Any]:
-    """What the page's script draws: moments in seconds since 1970, and a series for each of the largest groups."""
-    totals: dict[str, float] = defaultdict(float)
-    for row in rows:
-        totals[name_of(row)] += value(row)
-    ranked = [key for key in sorted(totals, key=lambda key: -totals[key]) if totals[key] > 0]
-    shown = ranked[:MOST_SERIES]
-    at = {place: index for index, place in enumerate(places)}
-    lines = {key: [0.0] * len(places) for key in (*shown, *(["others"] if ranked[MOST_SERIES:] else []))}
-    for row in rows:
-        key = name_of(row)
-        if row.at in at and totals[key] > 0:
-            lines[key if key in lines else "others"][at[row.at]] += value(row)
-    series = [{"name": key, "values": values} for key, values in lines.items()]
-    return {"x": [int(place.timestamp()) for place in places], "series": series}
-
-
-def name_of(row: Usage) -> str:
-    return str(row.values[0] or "(none)")
 
 
 async def last_pictures(visit: Visit, env: str) -> list[dict[str, Any]]:

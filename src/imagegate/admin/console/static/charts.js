@@ -30,7 +30,7 @@
   }
 
   function draw(box) {
-    const { x, series } = JSON.parse(box.dataset.chart);
+    const { x, series, line } = JSON.parse(box.dataset.chart);
     const colors = palette();
     const sums = stacked(series);
     const step = x.length > 1 ? x[1] - x[0] : 86400;
@@ -54,9 +54,9 @@
       series: [{}, ...sums.map((_, i) => {
         const fill = colors[(sums.length - 1 - i) % colors.length];
         return { fill, stroke: fill, width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [0.7, 48] }) };
-      })],
-    }, [x, ...sums.slice().reverse()], box);
-    legend(box, series, colors);
+      }), ...(line ? [{ stroke: color("--bad"), width: 2, dash: [6, 4], points: { show: false } }] : [])],
+    }, [x, ...sums.slice().reverse(), ...(line ? [x.map(() => line.value)] : [])], box);
+    legend(box, line ? [...series, line] : series, line ? [...colors.slice(0, series.length), color("--bad")] : colors);
   }
 
   const all = [...document.querySelectorAll("[data-chart]")];
