@@ -4,7 +4,7 @@ VENV := $(if $(wildcard .venv/bin/python),.venv/bin/)
 PYTHON := $(if $(VENV),.venv/bin/python,python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test static format lint types imports check long bench docs site migrate fmt lock
+.PHONY: help setup dev test static format lint types imports check long bench docs site migrate fmt lock sbom
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ imports:
 check: static test ## What CI runs: format, lint, types, import contracts, tests
 
 long: ## Run the tests that are too long for every run
-	$(PYTHON) -m pytest -m long
+	$(PYTHON) -m pytest -m long -n 0
 
 bench: ## Measure the gateway beside direct calls, about four minutes; `make bench PEERS=1` beside its peers, half an hour
 	$(PYTHON) -m benchmarks.$(if $(PEERS),peers,run)
@@ -66,3 +66,10 @@ lock: ## Pin what the image installs: requirements.lock and deploy/build.lock
 	"$$folder/bin/pip" install -q uv; \
 	"$$folder/bin/"$(LOCK) pyproject.toml -o requirements.lock; \
 	"$$folder/bin/"$(LOCK) deploy/build.in -o deploy/build.lock
+
+sbom: ## Write sbom.json: what the image contains, of the lock with its hashes, as CycloneDX
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; set -e; \
+	python3 -m venv "$$folder"; \
+	"$$folder/bin/pip" install -q cyclonedx-bom; \
+	"$$folder/bin/cyclonedx-py" requirements requirements.lock --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --output-format JSON --output-file sbom.json

@@ -43,6 +43,11 @@ class Urls:
     owner: str
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes, each with a database server of its own, for the whole; none beside for whoever names files."""
+    return 0 if config.args_source is config.ArgsSource.ARGS else 2
+
+
 @pytest.fixture(scope="session", autouse=True)
 def deaf_to_settings() -> Iterator[None]:
     """Whoever runs the tests may have a gateway of their own: what is set for it must not be read here."""

@@ -70,7 +70,7 @@ class Served:
         return AsyncClient(base_url=self.url, headers={"x-api-key": key or self.account.key}, timeout=30)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 async def served(postgres: EmbeddedPostgres, data_dir: Path) -> AsyncIterator[Served]:
     """Its ledger is proved when the last test has done with it."""
     owner, app = postgres.create_database("attackers")

@@ -125,7 +125,7 @@ def new_shell() -> Iterator[Shell]:
         yield Shell(home, {**kept, "IMAGEGATE_DATA_DIR": f"{folder}/data", "PYTHONWARNINGS": "error"})
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def shell(postgres: EmbeddedPostgres) -> Iterator[Shell]:
     """Shared by the tests of the verbs; each makes accounts of its own. On the server that all tests share."""
     with new_shell() as alone, Forks() as forks:
@@ -134,7 +134,7 @@ def shell(postgres: EmbeddedPostgres) -> Iterator[Shell]:
         yield shell
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def server(postgres: EmbeddedPostgres) -> EmbeddedPostgres:
     """For databases beside the shell's own."""
     return postgres

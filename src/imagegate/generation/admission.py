@@ -58,7 +58,7 @@ async def enter(
         lease = services.load.lease(pictures_weight(request))
     admission = Admission(images, request, taken, account=principal.account_id, lease=lease)
     try:
-        request = await gather(services, principal, request, lease)
+        request = await gather(services, principal, request, lease=lease)
         policy = policy_of(services, principal)
         verdict = None if policy == "off" else await check_input(services, principal, request, policy)
     except BaseException:

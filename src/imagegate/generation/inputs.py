@@ -128,8 +128,8 @@ async def gather(
     services: Services,
     principal: Principal,
     request: GenerationRequest,
-    lease: Lease | None = None,
     bounds: Bounds = BOUNDS,
+    lease: Lease | None = None,
 ) -> GenerationRequest:
     """The request with every picture's bytes, format, size and checksum; URLs are fetched, together, in 10 s.
 
