@@ -25,6 +25,8 @@ LATE_LOOKS = 3
 """Looks in a row that must find the loop late: one long step alone is no overload."""
 
 
+WAITS = 2.5
+"""The journal's queue may be so much longer than the loop is late: an open waits for a batch or two as a rule."""
 REASONS = ("late", "generations", "share", "bytes")
 
 
@@ -67,12 +69,13 @@ class Load:
         self._refused: dict[UUID, float] = {}
         self._late = 0
 
-    def looked(self, late_s: float) -> None:
-        """One look at the loop found it so late."""
-        self._late = self._late + 1 if late_s > self._late_s else 0
+    def looked(self, late_s: float, waited_s: float = 0.0) -> None:
+        """One look found the loop so late, and an open of the journal that has waited for so long."""
+        late = late_s > self._late_s or waited_s > self._late_s * WAITS
+        self._late = self._late + 1 if late else 0
 
     def check_late(self) -> None:
-        """Raises Overloaded while the loop is late, look after look."""
+        """Raises Overloaded while the loop or the journal is late, look after look."""
         if self._late >= LATE_LOOKS:
             self._refuse("late", "This gateway has more to do than it can. Try again in a moment.")
 

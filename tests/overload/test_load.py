@@ -91,6 +91,19 @@ def test_one_long_step_is_no_overload_and_several_are_until_the_loop_is_in_time(
     assert load.shed["late"] == 1
 
 
+def test_a_journal_that_is_behind_sheds_before_it_refuses() -> None:
+    load = load_of(shed_late_ms=50)
+
+    for _ in range(LATE_LOOKS):
+        load.looked(0.0, 0.1)
+    load.check_late()
+    for _ in range(LATE_LOOKS):
+        load.looked(0.0, 0.2)
+
+    with pytest.raises(Overloaded):
+        load.check_late()
+
+
 def test_a_provider_has_half_of_the_calls_unless_it_is_said_otherwise() -> None:
     usual, said = load_of(), load_of(max_provider_calls=1)
 

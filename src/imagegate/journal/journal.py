@@ -70,6 +70,11 @@ class Journal:
         """How many items wait."""
         return len(self._opens) + len(self._changes)
 
+    @property
+    def waited_s(self) -> float:
+        """How long the open that has waited longest has done so."""
+        return monotonic() - self._opens[0].since if self._opens else 0.0
+
     async def open(self, wanted: Open) -> Held | Reopened | Existing:
         """Raises InsufficientFunds, BudgetExceeded, Unauthenticated, BillingUnavailable."""
         outcome: Held | Reopened | Existing = await self._ask(wanted)
