@@ -54,12 +54,6 @@ async def look(visit: Visit) -> Shown:
     rows = found["rows"]
     if bucket == "none":
         rows = sorted(rows, key=lambda row: (Decimal(row[metric]), row["generations"]), reverse=True)
-    query = {"since": timestamp(frame.since), "until": timestamp(frame.now), "by": ",".join(by)}
-    query |= {"bucket": bucket, "env": env}
-    if account := frame.get("account"):
-        query["account"] = account
-    columns = (*(("at",) if bucket != "none" else ()), *by, *COUNTS)
-    table = Table("usage", columns, rows, f"/admin/v1/usage?{urlencode(query)}")
     known = [account.name for account in await accounts.list_accounts(visit.connection)]
     context = {
         "known": known,
@@ -75,7 +69,19 @@ async def look(visit: Visit) -> Shown:
     }
     if not visit.whole and rows:
         context |= await drawn(visit, by[0], env, metric, since)
-    return Shown("usage.html", context, table)
+    return Shown("usage.html", context, table_of(visit, by, bucket, env, rows))
+
+
+def table_of(
+    visit: Visit, by: Sequence[Dimension], bucket: Bucket, env: str, rows: Sequence[dict[str, Any]]
+) -> Table:
+    frame = visit.frame
+    query = {"since": timestamp(frame.since), "until": timestamp(frame.now), "by": ",".join(by)}
+    query |= {"bucket": bucket, "env": env}
+    if account := frame.get("account"):
+        query["account"] = account
+    columns = (*(("at",) if bucket != "none" else ()), *by, *COUNTS)
+    return Table("usage", columns, rows, f"/admin/v1/usage?{urlencode(query)}")
 
 
 def read_metric(said: str) -> str:
