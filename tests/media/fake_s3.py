@@ -42,6 +42,7 @@ class FakeS3:
         if key not in self.objects:
             return web.Response(status=404)
         headers = {"ETag": '"1"', "Last-Modified": format_datetime(datetime.now(UTC), usegmt=True)}
+        headers["Content-Length"] = str(len(self.objects[key]))  # said of nothing too, as S3 does
         return web.Response(body=self.objects[key], headers=headers)
 
     def _deletion(self, body: str) -> web.Response:

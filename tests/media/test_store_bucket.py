@@ -86,12 +86,14 @@ async def test_a_bucket_behind_a_closed_port_is_unavailable(
         await open_bucket("s3://images", timeout_s=1).put(NAME, b"x")
 
 
-async def test_a_large_image_is_one_request(s3: FakeS3, tmp_path: Path) -> None:
+async def test_a_large_image_is_one_request_and_a_look_whether_it_was_kept(
+    s3: FakeS3, tmp_path: Path
+) -> None:
     data = bytes(12 * 1024 * 1024)
 
     await open_bucket("s3://images").put(NAME, data)
 
-    assert s3.requests == [f"PUT {NAME}"]
+    assert s3.requests == [f"PUT {NAME}", f"HEAD {NAME}"]
     assert s3.objects[NAME] == data
 
 

@@ -53,13 +53,15 @@ def driver_url(url: str) -> URL:
 
 LOST = (OSError, TimeoutError, asyncpg.InternalClientError)
 """Outside SQLAlchemy's own errors: the last one asyncpg raises when a connection breaks in the middle of its work."""
+READ_ONLY = "25006"
+"""SQLSTATE of a write at a server that takes none: one that was demoted, a standby, one whose disk is full."""
 
 
 def is_gone(error: BaseException) -> bool:
-    """True when the database cannot be reached or broke off, so that nothing can be said of what it did."""
+    """True when the database cannot be reached, takes no writes, or broke off: then nobody can say what it did."""
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None) or ""
-        return error.connection_invalidated or state[:2] in ("08", "57", "53") or not state
+        return error.connection_invalidated or state[:2] in ("08", "57", "53") or state in ("", READ_ONLY)
     return isinstance(error, (*LOST, PoolTimeout))
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pybase64
+import structlog
 from pydantic_core import to_json
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -30,7 +31,10 @@ from imagegate.generation import records, summary
 from imagegate.generation.purge import GONE
 from imagegate.ids import public_id
 from imagegate.journal.items import Claim, Existing
+from imagegate.media.objects import is_unharmed
 from imagegate.services import Services
+
+log = structlog.get_logger()
 
 LONGEST_WAIT_S = 60.0
 RETRY_AFTER_S = 5
@@ -117,13 +121,21 @@ def in_progress(asked: Asked, name: str) -> ImagegateError:
 
 
 async def with_bytes(services: Services, image: Image) -> Image:
-    """The image as it was just after it was made. Raises Conflict 410 when its bytes are gone."""
+    """The image as it was just after it was made. Raises Conflict 410 when its bytes are gone, or are others."""
     try:
         data = await services.store.get(image.object)
     except NotFound:
         raise Conflict(GONE, code="result_gone", status=410) from None
-    b64 = await services.pool.run(pybase64.b64encode, data)
+    b64 = await services.pool.run(encoded, image.object, data)
+    if b64 is None:
+        log.error("image_harmed", object=image.object)
+        raise Conflict(GONE, code="result_gone", status=410)
     return replace(image, b64=b64)
+
+
+def encoded(name: str, data: bytes) -> bytes | None:
+    """Blocking. None: a store gave other bytes than were put there."""
+    return pybase64.b64encode(data) if is_unharmed(name, data) else None
 
 
 def remembered(generation: Generation) -> ImagegateError:

@@ -8,7 +8,7 @@ import asyncpg
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from imagegate.db.base import LOST, is_gone
+from imagegate.db.base import LOST, READ_ONLY, is_gone
 
 BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, *LOST)
 """All that a transaction may end with when the database is at fault, or refuses a row."""
@@ -80,9 +80,10 @@ class LaneConnection:
 
 
 def is_unknown(error: BaseException) -> bool:
-    """True when it cannot be told whether the transaction was committed."""
+    """True when it cannot be told whether the transaction was committed; or the server takes no writes for now."""
     if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "")[:2] in ("", "08", "57", "53", "58")
+        state = error.sqlstate or ""
+        return state[:2] in ("", "08", "57", "53", "58") or state == READ_ONLY
     if isinstance(error, asyncpg.InterfaceError):
         return True
     return is_gone(error) or isinstance(error, SQLAlchemyError)

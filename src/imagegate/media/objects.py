@@ -8,12 +8,14 @@ Ids are 32 hex digits. A name says what its bytes are, so an object is never ove
 thumbnail says of which picture it is.
 """
 
+import asyncio
+import hashlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from imagegate.errors import OperatorError
+from imagegate.errors import NotFound, OperatorError
 
 PLACE = r"[0-9a-f]{32}/[a-z0-9][a-z0-9_-]{0,31}/[0-9a-f]{32}"
 NUMBER = r"(?:0|[1-9][0-9]{0,8})"
@@ -25,6 +27,8 @@ PREFIX = re.compile(rf"{ASIDE}{PLACE}/(?:{NUMBER}/)?")
 ID_FILE = ".imagegate-store-id"
 TIMEOUT_S = 20.0
 """The longest one operation of a store may take, before it counts as down."""
+INLINE_BYTES = 96 * 1024
+"""A longer chunk is summed in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,27 @@ def split_aside(name: str) -> tuple[str, str]:
     """`quarantine/`, `inputs/`, `thumbs/` or nothing, and the rest."""
     aside = next((aside for aside in (QUARANTINE, INPUTS, THUMBS) if name.startswith(aside)), "")
     return aside, name[len(aside) :]
+
+
+def is_unharmed(name: str, data: bytes) -> bool:
+    """Whether these are the bytes that the object was named after."""
+    return f"-{hashlib.sha256(data).hexdigest()}." in name
+
+
+async def unharmed(name: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same chunks. Raises NotFound instead of the last one where they are not what the object was named after."""
+    digest, held = hashlib.sha256(), b""
+    async for chunk in chunks:
+        if held:
+            yield held
+        held = chunk
+        if len(chunk) > INLINE_BYTES:
+            await asyncio.to_thread(digest.update, chunk)
+        else:
+            digest.update(chunk)
+    if f"-{digest.hexdigest()}." not in name:
+        raise NotFound("The store gave other bytes than were put there.")
+    yield held
 
 
 def mime_of(name: str) -> str:

@@ -51,6 +51,7 @@ class BucketStore:
         self._timeout_s = timeout_s
 
     async def put(self, name: str, data: bytes) -> None:
+        """A bucket's «ok» is not believed alone: an image that it has not kept must not be paid for."""
         checked(name)
         content_type = {"Content-Type": mime_of(name)}
         try:
@@ -59,8 +60,11 @@ class BucketStore:
                 await obstore.put_async(
                     self._bucket, name, data, attributes=content_type, use_multipart=False
                 )
+                kept = await obstore.head_async(self._bucket, name)
         except NotFound:
-            raise StorageUnavailable from None  # the bucket itself is not there
+            raise StorageUnavailable from None  # the bucket is not there, or has not kept what it took
+        if kept["size"] != len(data):
+            raise StorageUnavailable
 
     async def get(self, name: str) -> bytes:
         checked(name)

@@ -1,6 +1,7 @@
 """`GET /media/{signed path}`: the image behind a link. The signature holds before anything is looked up."""
 
 import time
+from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -8,6 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from imagegate.domain import Generation
 from imagegate.errors import Conflict, NotFound
 from imagegate.media import links
+from imagegate.media.objects import unharmed
 from imagegate.services import Services
 from imagegate.web.dependencies import link_base, services_of
 
@@ -35,9 +37,11 @@ async def media(request: Request) -> Response:
     """The image's bytes. Raises InvalidSignature, and Conflict 410 once the image has gone."""
     services = services_of(request)
     path = request.scope.get("raw_path", b"").decode("latin-1")
-    name = links.verify([services.keyring.links], path, time.time())
+    name = links.verify(services.keyring.link_keys, path, time.time())
     try:
         stored = await services.store.open(name)
+        chunks = unharmed(name, stored.chunks)
+        first = await anext(chunks)
     except NotFound:
         raise Conflict("This image has expired or was deleted.", code="result_gone", status=410) from None
     headers = {
@@ -45,4 +49,10 @@ async def media(request: Request) -> Response:
         "content-disposition": "inline",
         "content-length": str(stored.size_bytes),
     }
-    return StreamingResponse(stored.chunks, media_type=stored.mime, headers=headers)
+    return StreamingResponse(after(first, chunks), media_type=stored.mime, headers=headers)
+
+
+async def after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
