@@ -4,7 +4,7 @@ VENV := $(if $(wildcard .venv/bin/python),.venv/bin/)
 PYTHON := $(if $(VENV),.venv/bin/python,python3)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test static format lint types imports check long bench docs site migrate fmt lock sbom
+.PHONY: help setup dev test static format lint types imports check long chaos bench docs site migrate fmt lock sbom mutants
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,14 @@ check: static test ## What CI runs: format, lint, types, import contracts, tests
 
 long: ## Run the tests that are too long for every run
 	$(PYTHON) -m pytest -m long -n 0
+
+chaos: ## Everything that fails, at once, and then the reckoning; `make chaos MINUTES=60 SEED=7`
+	$(PYTHON) -m tests.chaos --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
+
+mutants: ## Change the ledger, idempotency, signing and the URL guard bit by bit, and see that a test notices; hours
+	$(PYTHON) -m pip install -q mutmut
+	$(PYTHON) -m mutmut run
+	$(PYTHON) -m mutmut results
 
 bench: ## Measure the gateway beside direct calls, about four minutes; `make bench PEERS=1` beside its peers, half an hour
 	$(PYTHON) -m benchmarks.$(if $(PEERS),peers,run)

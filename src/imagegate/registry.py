@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Seque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -24,8 +23,8 @@ from imagegate.errors import OperatorError
 from imagegate.identity import provider_keys
 from imagegate.identity.credentials import Access, CredentialBook, ProviderKey
 from imagegate.identity.provider_keys import StoredKey, hint_of
-from imagegate.identity.sealing import seal, unseal
-from imagegate.identity.secret import Keyring, check_fingerprint, load_master
+from imagegate.identity.sealing import is_sealed_with, seal, unseal
+from imagegate.identity.secret import Keyring, check_fingerprint, load_keyring
 from imagegate.settings import ProviderSettings, Settings
 from imagegate.webhooks.secrets import Seals
 
@@ -83,7 +82,7 @@ async def open_registry(
     async with open_database(settings, say) as urls:
         engine = open_engine(urls.app, settings)
         try:
-            keyring = Keyring.derive(load_master(settings))
+            keyring = load_keyring(settings)
             catalogue = load_catalogue(settings.catalogue_file)
             prices, credentials = await prepare_database(engine, settings, keyring, catalogue)
             yield Registry(settings, engine, keyring, catalogue, prices, credentials, urls.alone_since)
@@ -195,5 +194,9 @@ def keys_of(provider: str, stored: Sequence[StoredKey]) -> Iterator[ProviderKey]
 
 
 def seals_of(keyring: Keyring) -> Seals:
-    """How secrets of webhooks are sealed and opened again."""
-    return Seals(partial(seal, keyring.sealing), partial(unseal, keyring.sealing))
+    """How secrets of webhooks are sealed and opened again, with whatever is in force at the moment."""
+    return Seals(
+        lambda plain, belongs_to: seal(keyring.sealing, plain, belongs_to),
+        lambda sealed, belongs_to: unseal(keyring.sealing, sealed, belongs_to),
+        lambda sealed: is_sealed_with(keyring.sealing[0], sealed),
+    )

@@ -27,7 +27,7 @@ from imagegate.identity.credentials import CredentialBook
 from imagegate.identity.keys import KeyCache
 from imagegate.identity.limits import Limiter
 from imagegate.identity.limits_local import LocalLimiter
-from imagegate.identity.secret import Keyring
+from imagegate.identity.secret import Keyring, turn_to_force
 from imagegate.ids import new_id
 from imagegate.journal.journal import Journal
 from imagegate.journal.lease import Lease
@@ -112,7 +112,7 @@ async def open_services(
             settings=settings,
             engine=engine,
             keyring=keyring,
-            keys=KeyCache(engine, keyring.key_pepper),
+            keys=KeyCache(engine, keyring),
             catalogue=catalogue,
             prices=registry.prices,
             credentials=registry.credentials,
@@ -139,12 +139,15 @@ async def open_services(
 @asynccontextmanager
 async def background(services: Services) -> AsyncIterator[None]:
     """The journal's lane, the refresher and the lease; on the way out first the generations drain, then the journal."""
-    lease = Lease(services.engine, services.journal.worker_id, services.settings)
+    knows = services.keyring.fingerprints
+    lease = Lease(services.engine, services.journal.worker_id, services.settings, knows)
     await lease.renew()
     lane = asyncio.create_task(services.journal.run())
     known = (services.engine, services.journal.worker_id, services.health)
     await health_rows.load(services.engine, services.health)
-    lateness = lag.watch(services.status.counts.lag, services.load.looked)
+    lateness = lag.watch(
+        services.status.counts.lag, lambda late_s: services.load.looked(late_s, services.journal.waited_s)
+    )
     upkeep = (refresh(services), lease.keep(), health_rows.keep(*known), lateness)
     others = [asyncio.create_task(work) for work in upkeep]
     try:
@@ -255,6 +258,7 @@ async def refresh(services: Services) -> None:
             async with services.engine.connect() as connection:
                 versions = await price_rows.read_versions(connection)  # before load: no change is missed
                 if versions != known:
+                    await turn_to_force(connection, services.keyring)
                     services.prices.replace(await price_rows.load(connection))
                     services.catalogue.rules.replace(await rule_rows.load(connection))
                     services.catalogue.preferences.replace(await preference_rows.load(connection))

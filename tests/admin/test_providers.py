@@ -145,7 +145,7 @@ async def test_a_key_sealed_under_another_secret_is_told_and_not_used(
     admin: AsyncClient, services: Services, engine: AsyncEngine
 ) -> None:
     id_ = new_id()
-    sealed = seal(bytes(32), PLAIN, id_.bytes + b"recraft")
+    sealed = seal((bytes(32),), PLAIN, id_.bytes + b"recraft")
     row = {"id": id_, "sealed": sealed}
     async with engine.begin() as tx:
         insert = "INSERT INTO provider_keys (id, provider, name, sealed, hint, created_by) "

@@ -47,7 +47,7 @@ def limit(services: Services, engine: AsyncEngine, account: Account) -> Limit:
 
 
 def fresh(services: Services) -> KeyCache:
-    return KeyCache(services.engine, services.keyring.key_pepper)
+    return KeyCache(services.engine, services.keyring)
 
 
 def planned(services: Services, principal: Principal, request: GenerationRequest = REQUEST) -> Plan:

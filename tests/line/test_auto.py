@@ -39,7 +39,7 @@ async def other(services: Services, engine: AsyncEngine) -> Account:
 
 async def set_routing(services: Services, account: Account, policy: RoutingPolicy) -> None:
     """Of the account's live key, before it is used."""
-    found = await KeyCache(services.engine, services.keyring.key_pepper).find(account.key)
+    found = await KeyCache(services.engine, services.keyring).find(account.key)
     async with services.engine.begin() as tx:
         by = Actor("cli:tests", "a test")
         await admin_keys.set_policy(tx, str(found.key_id), "routing", policy, by)

@@ -44,8 +44,8 @@ class Policies:
             await admin_keys.set_policy(tx, str(await self.key_id()), "moderation", of_key, US)
 
     async def key_id(self) -> UUID:
-        pepper = self.services.keyring.key_pepper
-        return (await KeyCache(self.services.engine, pepper).find(self.account.key)).key_id
+        cache = KeyCache(self.services.engine, self.services.keyring)
+        return (await cache.find(self.account.key)).key_id
 
 
 @pytest.fixture

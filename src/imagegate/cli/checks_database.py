@@ -64,7 +64,7 @@ async def check_tables(
 ) -> AsyncIterator[Check]:
     from sqlalchemy import text
 
-    from imagegate.identity.secret import Keyring, check_fingerprint, load_master
+    from imagegate.identity.secret import check_fingerprint, load_keyring
     from imagegate.registry import check_schema
 
     try:
@@ -83,8 +83,8 @@ async def check_tables(
     else:
         yield Check("role", "ok", "may only read and append transfers")
     try:
-        await check_fingerprint(tx, Keyring.derive(load_master(settings)))
-        yield Check("secret", "ok", "the one this database was set up with")
+        await check_fingerprint(tx, load_keyring(settings))
+        yield Check("secret", "ok", "the one that is in force")
     except OperatorError as error:
         yield Check("secret", "fail", error.message)
     else:
@@ -120,7 +120,9 @@ async def check_images(tx: "AsyncConnection", settings: "Settings") -> Check:
 async def read_providers(tx: "AsyncConnection", settings: "Settings", kept: Kept) -> None:
     from imagegate.catalogue import provider_rules
     from imagegate.identity import provider_keys
-    from imagegate.identity.secret import Keyring, load_master
+    from imagegate.identity.secret import load_keyring, turn_to_force
 
-    kept.keys += await provider_keys.load(tx, Keyring.derive(load_master(settings)).sealing)
+    keyring = load_keyring(settings)
+    await turn_to_force(tx, keyring)
+    kept.keys += await provider_keys.load(tx, keyring.sealing)
     kept.disabled |= await provider_rules.load_disabled(tx)

@@ -34,12 +34,12 @@ def link(
     json: Json = False,
 ) -> None:
     """Print a link to the console. It works once, within 15 minutes."""
-    from imagegate.identity.secret import Keyring, load_master
+    from imagegate.identity.secret import load_keyring
 
     async def work(desk: Desk) -> None:
         settings = desk.settings()
         base = url or settings.public_url or f"http://{settings.host}:{settings.port}"
-        made = sign_in_link(Keyring.derive(load_master(settings)), base.rstrip("/"), role)
+        made = sign_in_link(load_keyring(settings), base.rstrip("/"), role)
         desk.answer({"url": made, "role": role, "expires_in_s": 900}, made)
 
     run(work, json=json)

@@ -135,14 +135,14 @@ async def look_at(urls: "DatabaseUrls", settings: "Settings") -> Standing:
 def check_contents(settings: "Settings", file: Path, contents: "Contents") -> None:
     """Before anything is touched. Raises OperatorError for a newer schema, and for another secret's backup."""
     from imagegate.db.migrate import find_head, find_scripts
-    from imagegate.identity.secret import Keyring, load_master
+    from imagegate.identity.secret import load_keyring
 
     head = find_head(find_scripts())
     if not contents.revision or contents.revision > head:
         text = f"{file} has the schema {contents.revision or 'of nothing'}, this imagegate knows {head}."
         raise OperatorError(f"{text} Next: pip install --upgrade imagegate")
     known = contents.instance.get("secret_fingerprint")
-    if known not in (None, Keyring.derive(load_master(settings)).fingerprint):
+    if known not in (None, *load_keyring(settings).fingerprints):
         where = "IMAGEGATE_SECRET" if settings.secret is not None else f"{settings.data_dir / 'secret'}"
         raise OperatorError(
             f"{file} was made under another secret: its API keys and links would all be refused. "

@@ -21,8 +21,8 @@ from imagegate.worker import working
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 DOORS = 16
-"""uvloop takes one connection a listener and turn of the loop, and a turn of a busy loop takes many milliseconds: of 200
-new connections beside turns of 10 ms the last came in after 2.1 s with one listener, after 0.4 s with sixteen."""
+"""uvloop takes one connection a listener and turn of the loop, which takes milliseconds when it is busy: of 200 new
+connections beside turns of 10 ms the last came in after 2.1 s with one listener, after 0.4 s with sixteen."""
 GRACE_S = 10
 """Beyond drain_s: the last answers are still being written."""
 

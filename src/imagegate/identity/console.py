@@ -7,6 +7,7 @@ import binascii
 import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -102,9 +103,17 @@ def csrf_of(key: bytes, session: Ticket) -> str:
     return _text(_sign(key, b"form", session.id.bytes))
 
 
-async def use_link(tx: AsyncConnection, key: bytes, text: str) -> Ticket:
+def read_any(keys: Sequence[bytes], kind: Kind, text: str) -> tuple[Ticket | None, bytes]:
+    """What was signed with one of the keys, and that key; else None and the first."""
+    for key in keys:
+        if (ticket := read(key, kind, text)) is not None:
+            return ticket, key
+    return None, keys[0]
+
+
+async def use_link(tx: AsyncConnection, keys: Sequence[bytes], text: str) -> Ticket:
     """The link, which opens nothing any more from the commit on. Raises Unauthenticated, with one text."""
-    link = read(key, "link", text)
+    link, _ = read_any(keys, "link", text)
     if link is None or not await spend(tx, link):
         raise Unauthenticated(BAD_LINK)
     return link

@@ -15,16 +15,19 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, text, update
-from sqlalchemy.exc import IntegrityError
+import structlog
+from sqlalchemy import Table, insert, select, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from imagegate.domain import Principal, RateLimits
 from imagegate.errors import InvalidRequest, NotFound, Unauthenticated
 from imagegate.identity.accounts import absent
-from imagegate.identity.secret import digest
+from imagegate.identity.secret import Keyring, digest, pepper_id
 from imagegate.identity.tables import accounts, api_keys
 from imagegate.ids import new_id
+
+log = structlog.get_logger()
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 SHAPE = re.compile(r"igk_(live|test)_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
@@ -37,13 +40,13 @@ FIND = text(
     SELECT k.account_id, k.env, k.id, k.team, k.app, k.environment,
         k.routing, coalesce(k.moderation, a.moderation), k.keepalive, a.keep_images_h,
         of_account.requests_per_min, of_account.images_per_min, of_account.concurrent,
-        of_key.requests_per_min, of_key.images_per_min, of_key.concurrent
+        of_key.requests_per_min, of_key.images_per_min, of_key.concurrent, k.hash
     FROM api_keys k JOIN accounts a ON a.id = k.account_id
     LEFT JOIN limits of_account ON (of_account.account_id, of_account.env) = (k.account_id, k.env)
         AND of_account.scope = 'account' AND of_account.scope_id = ''
     LEFT JOIN limits of_key ON (of_key.account_id, of_key.env) = (k.account_id, k.env)
         AND of_key.scope = 'key' AND of_key.scope_id = k.id::text
-    WHERE k.hash = :hash AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+    WHERE k.hash = ANY(:hashes) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
         AND a.closed_at IS NULL
     """
 )
@@ -83,9 +86,9 @@ def base62(number: int, width: int) -> str:
 class KeyCache:
     """Finds who a key belongs to. An answer is remembered for at most a second, a refusal never."""
 
-    def __init__(self, engine: AsyncEngine, pepper: bytes) -> None:
+    def __init__(self, engine: AsyncEngine, keyring: Keyring) -> None:
         self._engine = engine
-        self._pepper = pepper
+        self._keyring = keyring
         self._known: dict[str, tuple[float, Principal]] = {}
         self._asking: dict[str, asyncio.Future[Principal]] = {}
 
@@ -103,13 +106,16 @@ class KeyCache:
 
     async def _look_up(self, key: str) -> Principal:
         """One query, however many requests of the key wait for it."""
+        hashes = [digest(pepper, key) for pepper in self._keyring.peppers]
         async with self._engine.connect() as connection:
-            row = (await connection.execute(FIND, {"hash": digest(self._pepper, key)})).one_or_none()
+            row = (await connection.execute(FIND, {"hashes": hashes})).one_or_none()
         if row is None:
             self._known.pop(key, None)
             raise Unauthenticated(INVALID)
         if len(self._known) >= CACHE_KEYS:
             self._known.clear()
+        if row.hash != hashes[0]:
+            await redigest(self._engine, api_keys, row.hash, self._keyring.peppers[0], key)
         principal = principal_from(row)
         self._known[key] = (monotonic() + CACHE_S, principal)
         return principal
@@ -117,9 +123,10 @@ class KeyCache:
 
 def principal_from(row: Sequence[Any]) -> Principal:
     """A row of FIND."""
-    account_id, env, key_id, team, app, environment, routing, moderation, keepalive, keep_images_h, *rates = (
+    account_id, env, key_id, team, app, environment, routing, moderation, keepalive, keep_images_h, *more = (
         row
     )
+    *rates, _ = more
     both = (RateLimits("account", *rates[:3]), RateLimits("key", *rates[3:]))
     limits = tuple(limits for limits in both if limits != RateLimits(limits.scope))
     return Principal(
@@ -135,6 +142,19 @@ def principal_from(row: Sequence[Any]) -> Principal:
         keep_images_h=keep_images_h,
         keepalive=keepalive,
     )
+
+
+async def redigest(engine: AsyncEngine, table: Table, old: bytes, pepper: bytes, key: str) -> None:
+    """Keep the digest under the secret in force in the place of one under another: the only time we see the key.
+
+    table: of callers' or of operators' keys. Where it cannot be written now, the old one is good for the next use.
+    """
+    values = {"hash": digest(pepper, key), "pepper_id": pepper_id(pepper)}
+    try:
+        async with engine.begin() as tx:
+            await tx.execute(update(table).where(table.c.hash == old).values(values))
+    except (DBAPIError, OSError, TimeoutError) as error:
+        log.warning("redigest_failed", error=type(error).__name__)
 
 
 async def create_account(tx: AsyncConnection, name: str) -> UUID:
@@ -180,14 +200,15 @@ async def create_key(
 ) -> tuple[UUID, str]:
     """The key's id, and the key itself for the only time it can be seen."""
     key_id, key = new_id(), mint(env)
-    row = {"account_id": account_id, "env": env, "id": key_id, "hash": digest(pepper, key), "hint": key[-4:]}
+    row = {"account_id": account_id, "env": env, "id": key_id, "hint": key[-4:]}
+    row |= {"hash": digest(pepper, key), "pepper_id": pepper_id(pepper)}
     labelled = {"team": labels.team, "app": labels.app, "environment": labels.environment}
     await tx.execute(insert(api_keys), {**row, **labelled, "expires_at": expires_at})
     return key_id, key
 
 
 async def list_keys(connection: AsyncConnection, account_id: UUID | None) -> Sequence[Any]:
-    columns = [c for c in api_keys.c if c.name != "hash"]
+    columns = [c for c in api_keys.c if c.name not in ("hash", "pepper_id")]
     query = select(*columns, accounts.c.name.label("account")).join(
         accounts, accounts.c.id == api_keys.c.account_id
     )

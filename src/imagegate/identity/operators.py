@@ -13,11 +13,11 @@ from typing import Any, Literal, get_args
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from imagegate.errors import CallerError, Conflict, InvalidRequest, NotFound, Unauthenticated
-from imagegate.identity.keys import base62, checksum
-from imagegate.identity.secret import digest
+from imagegate.identity.keys import base62, checksum, redigest
+from imagegate.identity.secret import Keyring, digest, pepper_id
 from imagegate.identity.tables import operator_keys
 from imagegate.ids import new_id, public_id
 
@@ -33,7 +33,8 @@ Scope = Literal[
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 SHAPE = re.compile(r"igo_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
 INVALID = "The operator key is not valid: it is unknown, revoked or expired."
-SHOWN = [c for c in operator_keys.c if c.name != "hash"]
+SHOWN = [c for c in operator_keys.c if c.name not in ("hash", "pepper_id")]
+FOUND = [*SHOWN, operator_keys.c.hash]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,18 @@ def is_active() -> ColumnElement[bool]:
     return and_(operator_keys.c.revoked_at.is_(None), unexpired)
 
 
-async def find_operator(connection: AsyncConnection, pepper: bytes, key: str) -> Operator:
+async def find_operator(engine: AsyncEngine, keyring: Keyring, key: str) -> Operator:
     """Raises Unauthenticated, with one text whatever is wrong with the key."""
     if not is_well_formed(key):
         raise Unauthenticated(INVALID)
-    query = select(*SHOWN).where(operator_keys.c.hash == digest(pepper, key), is_active())
-    row = (await connection.execute(query)).one_or_none()
+    hashes = [digest(pepper, key) for pepper in keyring.peppers]
+    query = select(*FOUND).where(operator_keys.c.hash.in_(hashes), is_active())
+    async with engine.connect() as connection:
+        row = (await connection.execute(query)).one_or_none()
     if row is None:
         raise Unauthenticated(INVALID)
+    if row.hash != hashes[0]:
+        await redigest(engine, operator_keys, row.hash, keyring.peppers[0], key)
     return operator_from(row)
 
 
@@ -135,6 +140,7 @@ async def create_operator(
         "id": new_id(),
         "name": name,
         "hash": digest(pepper, key),
+        "pepper_id": pepper_id(pepper),
         "hint": key[-4:],
         "expires_at": expires_at,
     }

@@ -15,7 +15,7 @@ from sqlalchemy import Row, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from imagegate.errors import Conflict, InvalidRequest, NotFound
-from imagegate.identity.sealing import CannotOpen, seal, unseal
+from imagegate.identity.sealing import CannotOpen, is_sealed_with, seal, unseal
 from imagegate.identity.tables import provider_keys
 from imagegate.ids import new_id, public_id
 
@@ -52,7 +52,7 @@ def hint_of(key: str) -> str:
 
 
 async def add(
-    tx: AsyncConnection, sealing: bytes, provider: str, name: str, plain: str, created_by: str
+    tx: AsyncConnection, sealing: Sequence[bytes], provider: str, name: str, plain: str, created_by: str
 ) -> StoredKey:
     """Seal and keep a key. The caller keeps others from adding until `tx` ends.
 
@@ -81,14 +81,14 @@ async def add(
     return opened(sealing, made)
 
 
-async def load(connection: AsyncConnection, sealing: bytes) -> list[StoredKey]:
+async def load(connection: AsyncConnection, sealing: Sequence[bytes]) -> list[StoredKey]:
     """Every key that is not revoked, oldest first, each opened where it can be."""
     query = select(provider_keys).where(provider_keys.c.revoked_at.is_(None)).order_by(provider_keys.c.id)
     return [opened(sealing, row) for row in await connection.execute(query)]
 
 
 async def list_keys(
-    connection: AsyncConnection, sealing: bytes, provider: str, most_revoked: int = 20
+    connection: AsyncConnection, sealing: Sequence[bytes], provider: str, most_revoked: int = 20
 ) -> Sequence[StoredKey]:
     """The provider's usable keys, oldest first, then the newest of those that were revoked."""
     usable = [key for key in await load(connection, sealing) if key.provider == provider]
@@ -112,11 +112,24 @@ async def revoke(tx: AsyncConnection, key_id: UUID) -> StoredKey:
     return await get(tx, key_id)
 
 
+async def reseal(tx: AsyncConnection, sealing: Sequence[bytes]) -> int:
+    """Seal with the first key what another has sealed. How many rows that were; what no key opens stays as it is."""
+    await tx.execute(text("LOCK TABLE provider_keys IN SHARE ROW EXCLUSIVE MODE"))
+    done = 0
+    for row in (await tx.execute(select(provider_keys).where(provider_keys.c.revoked_at.is_(None)))).all():
+        if is_sealed_with(sealing[0], row.sealed) or (secret := opened(sealing, row).secret) is None:
+            continue
+        sealed = seal(sealing, secret.get_secret_value(), bound(row.id, row.provider))
+        await tx.execute(update(provider_keys).where(provider_keys.c.id == row.id).values(sealed=sealed))
+        done += 1
+    return done
+
+
 def bound(id_: UUID, provider: str) -> bytes:
-    return id_.bytes + provider.encode()
+    return b"provider_keys.sealed" + id_.bytes + provider.encode()
 
 
-def opened(sealing: bytes, row: Row[Any]) -> StoredKey:
+def opened(sealing: Sequence[bytes], row: Row[Any]) -> StoredKey:
     try:
         return key_from(row, secret=SecretStr(unseal(sealing, row.sealed, bound(row.id, row.provider))))
     except CannotOpen as error:

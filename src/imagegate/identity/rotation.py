@@ -15,7 +15,7 @@ from imagegate.identity.tables import accounts, api_keys, limits
 
 KeyStatus = Literal["active", "revoked", "expired"]
 KeyPolicy = Literal["moderation", "routing"]
-SHOWN = [c for c in api_keys.c if c.name != "hash"]
+SHOWN = [c for c in api_keys.c if c.name not in ("hash", "pepper_id")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ secret belongs to is bound in and not kept, so sealed bytes cannot be moved to a
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -28,21 +29,29 @@ def key_id(key: bytes) -> bytes:
     return hmac.digest(key, b"imagegate sealing key id", hashlib.sha256)[:KEY_ID_BYTES]
 
 
-def seal(key: bytes, plain: str, belongs_to: bytes) -> bytes:
-    """key: 32 bytes. belongs_to: has to be the same when it is opened, such as the row's id."""
-    nonce = secrets.token_bytes(NONCE_BYTES)
+def seal(keys: Sequence[bytes], plain: str, belongs_to: bytes) -> bytes:
+    """keys: of 32 bytes; the first seals. belongs_to: the same when it is opened: the column and the row's id."""
+    key, nonce = keys[0], secrets.token_bytes(NONCE_BYTES)
     head = FORM + key_id(key)
     return head + nonce + AESGCM(key).encrypt(nonce, plain.encode(), head + belongs_to)
 
 
-def unseal(key: bytes, sealed: bytes, belongs_to: bytes) -> str:
-    """Raises CannotOpen: under another master secret, in a form of a later version, or damaged."""
+def unseal(keys: Sequence[bytes], sealed: bytes, belongs_to: bytes) -> str:
+    """Any of the keys may have sealed it.
+
+    Raises CannotOpen: under another master secret, in a form of a later version, or damaged.
+    """
     head, nonce = sealed[:HEAD_BYTES], sealed[HEAD_BYTES : HEAD_BYTES + NONCE_BYTES]
     if len(nonce) < NONCE_BYTES or head[:1] != FORM:
         raise CannotOpen("is not sealed in a form this version knows")
-    if head[1:] != key_id(key):
+    key = next((known for known in keys if head[1:] == key_id(known)), None)
+    if key is None:
         raise CannotOpen("was sealed under another IMAGEGATE_SECRET")
     try:
         return AESGCM(key).decrypt(nonce, sealed[HEAD_BYTES + NONCE_BYTES :], head + belongs_to).decode()
     except (InvalidTag, ValueError):
         raise CannotOpen("is damaged") from None
+
+
+def is_sealed_with(key: bytes, sealed: bytes) -> bool:
+    return sealed[len(FORM) : HEAD_BYTES] == key_id(key)

@@ -54,6 +54,7 @@ api_keys = Table(
     Column("moderation", Text, comment="its policy; NULL: the account's"),
     Column("routing", Text, comment="the policy of its requests that name none; NULL: the gateway's"),
     Column("keepalive", Boolean, nullable=False, server_default=false(), comment="slow answers begin early"),
+    Column("pepper_id", LargeBinary, comment="the secret its hash was made with; NULL: the first"),
     ForeignKeyConstraint(["account_id", "env"], ["wallets.account_id", "wallets.env"]),
     UniqueConstraint("id"),
     CheckConstraint("length(hash) = 32", name="hash"),
@@ -121,6 +122,7 @@ operator_keys = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("expires_at", DateTime(timezone=True)),
     Column("revoked_at", DateTime(timezone=True)),
+    Column("pepper_id", LargeBinary, comment="the secret its hash was made with; NULL: the first"),
     CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
     CheckConstraint("length(hash) = 32", name="hash"),
 )

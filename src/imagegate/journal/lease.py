@@ -1,6 +1,7 @@
 """The lease of one process: while it is renewed, nobody touches the generations that name this worker."""
 
 import asyncio
+from collections.abc import Sequence
 from time import monotonic
 from uuid import UUID
 
@@ -14,7 +15,7 @@ log = structlog.get_logger()
 
 RENEW = text(
     """
-    INSERT INTO workers (id, lease_until) VALUES (:id, now() + :lease_s * interval '1 second')
+    INSERT INTO workers (id, lease_until, secrets) VALUES (:id, now() + :lease_s * interval '1 second', :secrets)
     ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until
     """
 )
@@ -30,11 +31,14 @@ FORGET = text(
 class Lease:
     """Renewed outside the pool, so that a busy pool cannot cost a process its life."""
 
-    def __init__(self, engine: AsyncEngine, worker_id: UUID, settings: Settings) -> None:
+    def __init__(
+        self, engine: AsyncEngine, worker_id: UUID, settings: Settings, secrets: Sequence[str]
+    ) -> None:
+        """secrets: fingerprints of the master secrets that this process accepts."""
         options = {"timeout": settings.heartbeat_s, "command_timeout": settings.heartbeat_s}
         unnamed = {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
         self._engine = create_async_engine(engine.url, poolclass=NullPool, connect_args=options | unnamed)
-        self._columns = {"id": worker_id, "lease_s": settings.worker_lease_s}
+        self._columns = {"id": worker_id, "lease_s": settings.worker_lease_s, "secrets": list(secrets)}
         self._heartbeat_s = settings.heartbeat_s
         self._forget_at = 0.0
 

@@ -1,6 +1,7 @@
 """Generations, their attempts and images, and the workers that own them."""
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     Column,
@@ -166,6 +167,7 @@ workers = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("lease_until", DateTime(timezone=True), nullable=False),
+    Column("secrets", ARRAY(Text), comment="fingerprints of the master secrets it accepts"),
 )
 
 retention_marks = Table(

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     secret: SecretStr | None = Field(
         None, description="The one master secret, at least 32 bytes. Embedded mode makes one."
     )
+    secret_previous: SecretStr | None = Field(
+        None, description="The master secret before `imagegate secret rotate`; accepted while it is set."
+    )
     data_dir: Path = Field(
         default_factory=default_data_dir, description="Database, images and secret of embedded mode."
     )

@@ -73,7 +73,8 @@ async def read_form(request: Request, settings: Settings, load: Load, limits: Li
 async def _read_form(request: Request, settings: Settings, limits: Limits, lease: Lease) -> Form:
     growing = length_of(request) is None
     reading = Reading(limits)
-    parser = reading.parser(boundary_of(request))
+    opening = b"--" + boundary_of(request)
+    parser, begun = reading.parser(opening[2:]), b""
     left_bytes, more = settings.max_upload_bytes, True
     until = monotonic() + settings.body_timeout_s
     while more:
@@ -85,6 +86,9 @@ async def _read_form(request: Request, settings: Settings, limits: Limits, lease
             lease.more(len(piece))
         if left_bytes < 0:
             raise TooLarge(f"The form may have at most {settings.max_upload_bytes} bytes.")
+        if len(begun) < len(opening):
+            begun = (begun + (piece if begun else piece.lstrip(b"\r\n")))[: len(opening)]
+            check_opening(begun, opening)
         try:
             parser.write(piece)
         except FormParserError:
@@ -100,6 +104,15 @@ def boundary_of(request: Request) -> bytes:
     if not 1 <= len(boundary) <= 70:
         raise broken("its Content-Type has no boundary of 1 to 70 characters")
     return boundary
+
+
+def check_opening(begun: bytes, opening: bytes) -> None:
+    """Before its first part nobody sends anything; what the parser makes of it depends on how it was cut on the way.
+
+    begun: the first bytes there are yet, without the line ends before them. Raises InvalidRequest.
+    """
+    if not opening.startswith(begun):
+        raise broken("it does not begin with its boundary")
 
 
 def broken(why: str) -> InvalidRequest:

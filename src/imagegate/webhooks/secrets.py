@@ -32,6 +32,8 @@ class Seals:
 
     seal: Callable[[str, bytes], bytes] = field(repr=False)
     unseal: Callable[[bytes, bytes], str] = field(repr=False)
+    is_newest: Callable[[bytes], bool]
+    """Whether sealed bytes are under the key that seals now."""
 
 
 async def get_secret(tx: AsyncConnection, seals: Seals, account_id: UUID) -> tuple[str, bool]:
@@ -91,6 +93,25 @@ async def make(tx: AsyncConnection, seals: Seals, account_id: UUID) -> bool:
     row = {"account_id": account_id, "id": id_, "sealed": seals.seal(plain, bound(account_id, id_))}
     statement = insert(webhook_secrets).values(row).on_conflict_do_nothing().returning(webhook_secrets.c.id)
     return (await tx.execute(statement)).first() is not None
+
+
+async def reseal(tx: AsyncConnection, seals: Seals) -> int:
+    """Seal anew what another key has sealed. How many rows that were; what cannot be opened stays as it is."""
+    await tx.execute(text("LOCK TABLE webhook_secrets IN SHARE ROW EXCLUSIVE MODE"))
+    done, c = 0, webhook_secrets.c
+    for row in (await tx.execute(select(webhook_secrets))).all():
+        if seals.is_newest(row.sealed):
+            continue
+        try:
+            plain = opened(seals, row)
+        except OperatorError as error:
+            log.error("webhook_secret_unusable", account=public_id("acc", row.account_id), why=error.message)
+            continue
+        sealed = seals.seal(plain, bound(row.account_id, row.id))
+        one = update(webhook_secrets).where(c.account_id == row.account_id, c.id == row.id)
+        await tx.execute(one.values(sealed=sealed))
+        done += 1
+    return done
 
 
 def select_secrets(account_id: UUID) -> Select[Any]:

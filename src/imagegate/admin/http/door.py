@@ -194,8 +194,7 @@ async def enter(request: Request, scope: Scope) -> Operator:
     if key.startswith("igk_"):
         raise NotFound("There is nothing at this path.")
     services = services_of(request)
-    async with services.engine.connect() as connection:
-        operator = await operators.find_operator(connection, services.keyring.key_pepper, key)
+    operator = await operators.find_operator(services.engine, services.keyring, key)
     operators.require_scopes(operator, [scope])
     return operator
 

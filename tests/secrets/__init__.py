@@ -1,0 +1,1 @@
+"""The master secret: what may be one, and how it changes."""
