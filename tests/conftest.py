@@ -143,6 +143,7 @@ async def compatible_server() -> AsyncIterator[FakeProvider]:
 
 def fresh(fake: FakeProvider) -> FakeProvider:
     fake.requests.clear()
+    fake.fetched.clear()
     fake.violations.clear()
     fake.forget()
     fake.default = Images()

@@ -40,7 +40,7 @@ class Customer:
 
     def wanted(self, worker: Worker, hold: int, **more: Any) -> Open:
         row = {"worker_id": worker.id, "ttl_s": 600, "model": MODEL, "price_version": 1}
-        row |= {"quote": {"price_version": 1}, "request": {}}
+        row |= {"quote": {"price_version": 1, "n": 1}, "request": {}}
         more = {"fingerprint": new_id().bytes, **more}
         return Open(self.account.id, "live", new_id(), self.key_id, hold, row=row, **more)
 

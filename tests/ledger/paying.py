@@ -17,7 +17,7 @@ GENERATION = text(
     INSERT INTO generations (account_id, env, id, key_id, app_id, state, hold_tokens, charged_tokens, expires_at,
         settled_at, model, price_version, quote, request, answer_status, created_at)
     VALUES (:account_id, :env, :id, :key_id, :app_id, :state, :hold, :charged, now() + interval '1 hour',
-        CASE WHEN :state = 'captured' THEN now() END, 'imagegate/sandbox', 1, '{"price_version": 1}', '{}',
+        CASE WHEN :state = 'captured' THEN now() END, 'imagegate/sandbox', 1, '{"price_version": 1, "n": 1}', '{}',
         CASE WHEN :state = 'captured' THEN 200 END, now() - make_interval(days => :days_ago))
     """
 )

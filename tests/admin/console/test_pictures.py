@@ -84,7 +84,7 @@ async def test_there_is_no_small_picture_of_what_is_not_there(reader: Seat, draw
     assert {answer.status_code for answer in answers} == {404}
 
 
-async def test_what_cannot_be_made_small_is_shown_as_it_is(
+async def test_a_damaged_picture_is_neither_made_small_nor_given_out(
     reader: Seat, drawn: str, services: Services
 ) -> None:
     (name,) = await objects(services, drawn)
@@ -94,7 +94,7 @@ async def test_what_cannot_be_made_small_is_shown_as_it_is(
     large = await reader.get(answer.headers["location"])
 
     assert answer.status_code == 302
-    assert (large.status_code, large.content) == (200, b"damaged")
+    assert (large.status_code, large.json()["error"]["code"]) == (410, "result_gone")
 
 
 async def test_a_deleted_picture_takes_its_small_copy_with_it(
