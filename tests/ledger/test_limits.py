@@ -73,7 +73,12 @@ async def end(services: Services, account: Account, generation_id: UUID, tokens:
 async def open_hold(services: Services, account: Account, key_id: UUID, tokens: int, **labels: Any) -> UUID:
     """Take a hold by the journal. Raises BudgetExceeded."""
     row = {"worker_id": services.journal.worker_id, "ttl_s": 60, "model": "imagegate/sandbox"}
-    row |= {"price_version": 1, "quote": {"price_version": 1, "n": 1}, "request": {}, "app_id": labels.get("app")}
+    row |= {
+        "price_version": 1,
+        "quote": {"price_version": 1, "n": 1},
+        "request": {},
+        "app_id": labels.get("app"),
+    }
     wanted = Open(account.id, "live", new_id(), key_id, tokens, row=row, **labels)
     assert isinstance(await services.journal.open(wanted), Held)
     return wanted.generation_id
