@@ -60,6 +60,23 @@ async def test_a_budget_is_a_line_across_the_chart_and_a_row_with_what_is_used(
     assert "400,000 tokens" in budgets
 
 
+@pytest.mark.parametrize(
+    "by", ["model", "key", "team", "app", "user", "provider", "size", "quality", "account"]
+)
+async def test_the_table_of_the_page_says_what_its_json_says(
+    reader: Seat, account: Account, spent: int, by: str
+) -> None:
+    query = {"account": account.name, "range": "24h", "by": by}
+    for bucket in ("none", "hour", "day"):
+        page = (await reader.get("/console/usage", bucket=bucket, **query)).text
+        (row,) = (await reader.get("/console/usage.json", bucket=bucket, **query)).json()["data"]
+
+        cells = re.findall(r'<td class="n">([\d,]+)</td>', page.partition('aria-label="Usage"')[2])
+        assert (row["charged_tokens"], row["images"], row["generations"]) == (spent, 2, 2)
+        assert cells == ["2", "2", "0"]
+        assert f"{spent:,} tokens" in page
+
+
 async def test_a_metric_that_nobody_knows_is_a_clear_error(reader: Seat) -> None:
     refused = await reader.get("/console/usage", metric="luck")
 

@@ -1,5 +1,6 @@
 """Usage: what was made, charged and spent, by what one wants to know it, and what budgets have left."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,9 +14,9 @@ from imagegate.admin.console.charts import buckets, chart
 from imagegate.admin.console.door import Shown, Visit, apart, looks
 from imagegate.admin.console.tables import Table
 from imagegate.admin.moments import timestamp
-from imagegate.admin.usage import COUNTS, read_bucket, read_dimensions, show_usage
+from imagegate.admin.usage import COUNTS, read_bucket, read_dimensions, show_usage, usage_json
 from imagegate.errors import InvalidRequest
-from imagegate.generation.usage import BUCKETS, DIMENSIONS, Bucket, Dimension, Wanted, read_usage
+from imagegate.generation.usage import BUCKETS, DIMENSIONS, Bucket, Dimension, Usage, Wanted, read_usage
 from imagegate.identity.accounts import read_account
 
 SHOWN = 200
@@ -40,18 +41,15 @@ async def look(visit: Visit) -> Shown:
     by, bucket = read_dimensions([frame.get("by") or "model"]), read_bucket(frame.get("bucket") or "none")
     env, metric = frame.env or "live", read_metric(frame.get("metric") or "charged_tokens")
     since = max(frame.since, frame.now - OF_USERS) if "user" in by and not visit.whole else frame.since
-    async with apart(visit) as connection:  # it is tuned for this
-        found = await show_usage(
-            connection,
-            since=since,
-            until=frame.now,
-            by=by,
-            bucket=bucket,
-            account=frame.get("account"),
-            env=env,
-            latest=None if visit.whole else SHOWN + 1,
-        )
-    rows = found["rows"]
+    per: Bucket = "hour" if frame.now - since <= OF_HOURS else "day"
+    found = [] if visit.whole else await read(visit, by[0], per, env, since)
+    parted = (
+        bucket == "none" and by[0] == "provider"
+    )  # whose tokens are shares, made whole once in each bucket
+    if visit.whole or parted or bucket not in ("none", per):
+        rows = await rows_of(visit, by, bucket, env, since)
+    else:
+        rows = [usage_json(by, row) for row in (summed(found) if bucket == "none" else found)]
     if bucket == "none":
         rows = sorted(rows, key=lambda row: (Decimal(row[metric]), row["generations"]), reverse=True)
     known = [account.name for account in await accounts.list_accounts(visit.connection)]
@@ -68,7 +66,7 @@ async def look(visit: Visit) -> Shown:
         "rows": with_shares(rows[:SHOWN] if bucket == "none" else rows[-SHOWN:], metric),
     }
     if not visit.whole and rows:
-        context |= await drawn(visit, by[0], env, metric, since)
+        context |= await drawn(visit, found, per, env, metric, since)
     return Shown("usage.html", context, table_of(visit, by, bucket, env, rows))
 
 
@@ -97,13 +95,49 @@ def with_shares(rows: Sequence[dict[str, Any]], metric: str) -> list[dict[str, A
     return [row | {"share": float(Decimal(row[metric]) / most * 100) if most else 0.0} for row in rows]
 
 
-async def drawn(visit: Visit, by: Dimension, env: str, metric: str, since: datetime) -> dict[str, Any]:
-    """The chart of the metric, with the account's budget of a day across it, and what its budgets have left."""
+async def read(visit: Visit, by: Dimension, per: Bucket, env: str, since: datetime) -> list[Usage]:
+    """For the chart, and for the table where it tells of the same buckets or of their sums."""
     frame, account = visit.frame, visit.frame.get("account")
-    per: Bucket = "hour" if frame.now - since <= OF_HOURS else "day"
     async with apart(visit) as connection:  # it is tuned for this
         owner = (await read_account(connection, account)).id if account is not None else None
-        found = await read_usage(connection, Wanted(since, frame.now, (by,), per, owner, env))
+        return await read_usage(connection, Wanted(since, frame.now, (by,), per, owner, env))
+
+
+async def rows_of(
+    visit: Visit, by: tuple[Dimension, ...], bucket: Bucket, env: str, since: datetime
+) -> list[dict[str, Any]]:
+    frame = visit.frame
+    async with apart(visit) as connection:  # it is tuned for this
+        found = await show_usage(
+            connection,
+            since=since,
+            until=frame.now,
+            by=by,
+            bucket=bucket,
+            account=frame.get("account"),
+            env=env,
+            latest=None if visit.whole else SHOWN + 1,
+        )
+    rows: list[dict[str, Any]] = found["rows"]
+    return rows
+
+
+def summed(found: Sequence[Usage]) -> list[Usage]:
+    """The buckets of each group as one."""
+    groups: dict[tuple[Any, ...], list[Usage]] = defaultdict(list)
+    for row in found:
+        groups[tuple(row.values)].append(row)
+    return [
+        Usage(None, values, *(sum(getattr(row, name) for row in rows) for name in COUNTS))
+        for values, rows in groups.items()
+    ]
+
+
+async def drawn(
+    visit: Visit, found: Sequence[Usage], per: Bucket, env: str, metric: str, since: datetime
+) -> dict[str, Any]:
+    """The chart of the metric, with the account's budget of a day across it, and what its budgets have left."""
+    frame, account = visit.frame, visit.frame.get("account")
     unit = visit.services.settings.tokens_per_currency_unit if metric == "charged_tokens" else 1
     bars = chart(found, buckets(since, frame.now, per), lambda row: float(getattr(row, metric)) / unit)
     budgets = await limits.show_limits(visit.connection, account, env) if account is not None else []
