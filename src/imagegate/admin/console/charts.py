@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from imagegate.admin.usage import value_json
 from imagegate.generation.usage import LENGTHS, Bucket, Usage
@@ -24,19 +25,20 @@ def chart(
 ) -> dict[str, Any]:
     """What the page's script draws: moments in seconds since 1970, and a series for each of the largest groups."""
     totals: dict[str, float] = defaultdict(float)
+    names = {group: name_of(group) for group in {row.values[0] for row in rows}}
     for row in rows:
-        totals[name_of(row)] += value(row)
+        totals[names[row.values[0]]] += value(row)
     ranked = [key for key in sorted(totals, key=lambda key: -totals[key]) if totals[key] > 0]
     shown = ranked[:MOST_SERIES]
     at = {place: index for index, place in enumerate(places)}
     lines = {key: [0.0] * len(places) for key in (*shown, *(["others"] if ranked[MOST_SERIES:] else []))}
     for row in rows:
-        key = name_of(row)
+        key = names[row.values[0]]
         if row.at in at and totals[key] > 0:
             lines[key if key in lines else "others"][at[row.at]] += value(row)
     series = [{"name": key, "values": values} for key, values in lines.items()]
     return {"x": [int(place.timestamp()) for place in places], "series": series}
 
 
-def name_of(row: Usage) -> str:
-    return value_json(row.values[0]) or "(none)"
+def name_of(value: str | UUID | None) -> str:
+    return value_json(value) or "(none)"
