@@ -6,7 +6,7 @@ Whoever is refused here has cost nearly nothing: nothing was parsed, no wallet w
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from uuid import UUID
 
@@ -157,24 +157,25 @@ class Load:
         self.held_bytes -= size_bytes
         while self._queue and self._fits(self._queue[0][0]):
             weight, turn = self._queue.popleft()
-            if not turn.done():
-                self._add(weight)
-                turn.set_result(None)
+            self._add(weight)
+            turn.set_result(None)
 
     async def _turn(self, weight: int) -> None:
+        """Returns once the weight is held. Whoever leaves before, or is refused, lets those behind come up."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append((weight, turn))
+        place = (weight, turn)
+        self._queue.append(place)
         try:
             await asyncio.wait({turn}, timeout=PATIENCE_S)
         except asyncio.CancelledError:
             if turn.done():
                 self.give(weight)
-            turn.cancel()
             raise
+        finally:
+            if not turn.done():
+                self._queue.remove(place)
+                self.give(0)
         if not turn.done():
-            turn.cancel()
-            with suppress(ValueError):
-                self._queue.remove((weight, turn))
             self._refuse("bytes", NO_BYTES)
 
     def _fits(self, more_bytes: int) -> bool:

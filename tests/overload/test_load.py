@@ -161,6 +161,26 @@ async def test_whoever_stops_waiting_leaves_its_turn_to_the_next() -> None:
     assert load.held_bytes == 0
 
 
+async def test_whoever_gives_up_no_longer_stands_in_the_way() -> None:
+    load, done = load_of(), list[str]()
+
+    async def read(name: str, size: int) -> None:
+        async with load.reading(size):
+            done.append(name)
+
+    async with load.reading(2 * MIB):
+        large = asyncio.create_task(read("large", 3 * MIB))
+        await asyncio.sleep(0)
+        small = asyncio.create_task(read("small", MIB))
+        await asyncio.sleep(0)
+        assert done == []
+        large.cancel()
+        await asyncio.wait_for(small, 1)
+
+    assert done == ["small"]
+    assert load.held_bytes == 0
+
+
 async def test_a_turn_that_comes_together_with_a_cancel_is_given_back() -> None:
     load = load_of()
 

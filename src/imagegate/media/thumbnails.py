@@ -24,9 +24,8 @@ async def thumbnail(store: ImageStore, pool: WorkPool, name: str) -> bytes:
     made = await pool.apart(shrunk, await store.get(name))
     with suppress(StorageUnavailable):  # it can be shown all the same
         await store.put(kept, made)
-        if not await store.exists(
-            name
-        ):  # the image went meanwhile, and whoever removed it may have looked already
+        # Where the image went meanwhile, whoever removed it may have looked for small copies already.
+        if not await store.exists(name):
             await store.delete(kept)
     return made
 
