@@ -167,6 +167,37 @@ async def test_a_picture_is_drawn_with_previews_seen_small_and_worked_from(
     assert (tmp_path / "0.png").read_bytes() == base64.b64decode(reply["data"][0]["b64_json"])
 
 
+SLOW_JSON = """() => {
+  const read = Response.prototype.json;
+  Response.prototype.json = async function () {
+    const told = await read.call(this);
+    window.reading = true;
+    await new Promise((resume) => setTimeout(resume, 300));
+    window.reading = false;
+    return told;
+  };
+}"""
+
+
+async def test_what_is_filled_in_while_another_models_form_comes_is_kept(
+    entered: Open, account: Account
+) -> None:
+    page, said = await entered()
+    await page.goto("/console/playground")
+    await page.get_by_label("Account").select_option(account.name)
+    await page.locator("#fields [name=size]").wait_for()
+    await page.wait_for_load_state("networkidle")
+    await page.evaluate(SLOW_JSON)
+    form = await page.locator("#fields label").first.element_handle()
+    await page.locator("#model").select_option("imagegate/sandbox")
+    await page.wait_for_function("window.reading")
+    await page.locator("#fields [name=size]").select_option("512x512")
+    await page.wait_for_function("form => !form.isConnected", arg=form)
+
+    assert said == []
+    assert await page.locator("#fields [name=size]").input_value() == "512x512"
+
+
 async def test_a_second_picture_by_hand_is_another_input(entered: Open, account: Account) -> None:
     page, said = await entered()
     await page.goto("/console/playground")

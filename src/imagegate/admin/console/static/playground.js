@@ -35,9 +35,11 @@ function start() {
     const turn = ++described;
     const headers = env() === "test" ? await key().then((plain) => ({ authorization: `Bearer ${plain}` }), () => ({})) : {};
     const answer = await fetch(`/v1/models/${by("model").value}?schema=true`, { headers, credentials: "omit" });
-    if (!answer.ok || turn !== described) return;
-    const before = fieldsSaid();
-    schema = (await answer.json()).parameters;
+    if (!answer.ok) return;
+    const { parameters } = await answer.json();
+    if (turn !== described) return;
+    const before = fieldsSaid(); // only now: a field may have been filled in while the answer came
+    schema = parameters;
     by("lists").replaceChildren();
     const names = fieldsOf(schema);
     const first = names.filter((name) => FIRST.slice(0, 4).includes(name));
