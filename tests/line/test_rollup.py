@@ -1,9 +1,10 @@
 """Usage from sums is usage from rows, whatever happens late, and however many make the sums at once."""
 
 import asyncio
+import itertools
 import random
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,7 @@ from imagegate.generation.usage import (
     read_latest,
     read_usage,
 )
+from imagegate.generation.usage_series import read_series
 from imagegate.identity import keys
 from imagegate.identity.keys import Labels
 from imagegate.ids import new_id
@@ -382,3 +384,41 @@ async def test_the_last_rows_are_the_end_of_all_rows(shop: Shop) -> None:
             whole = await read_usage(connection, wanted)
             assert await read_latest(connection, wanted, 5) == whole[-5:]
             assert await read_latest(connection, wanted, 500) == whole
+
+
+async def test_lines_are_the_rows_of_the_largest_groups_and_the_others_together(shop: Shop) -> None:
+    """`None` is a group like any other, also as the largest: most keys have no app."""
+    for number in range(36):
+        id_ = await shop.begin(hours_ago(100 - 2 * number))
+        await shop.end(id_, ("captured", "captured", "failed")[number % 3])
+    await close_all(shop.engine)
+    dimensions: tuple[Dimension, ...] = ("key", "app", "model")
+    for by, most in itertools.product(dimensions, (1, 2, 50)):
+        wanted = Wanted(hours_ago(110), datetime.now(UTC), (by,), "day", None, "live")
+        async with shop.engine.connect() as connection:
+            rows = await read_usage(connection, wanted)
+            sums = await read_usage(connection, replace(wanted, bucket="none"))
+            series = await read_series(connection, wanted, "images", most)
+
+        assert sorted(series.sums, key=str) == sorted(sums, key=str)
+        largest = sorted((row for row in sums if row.images), key=lambda row: -row.images)[:most]
+        named = {row.values for row in series.lines if row.values}
+        assert sorted(sum(row.images for row in sums if row.values == values) for values in named) == sorted(
+            row.images for row in largest
+        )
+        assert [row for row in series.lines if row.values] == sorted(
+            (row for row in rows if row.values in named), key=place_of(series.lines)
+        )
+        rest = [row for row in series.lines if not row.values]
+        for row in rest:
+            alike = [one for one in rows if one.at == row.at and one.values not in named]
+            assert row.images == sum(one.images for one in alike)
+            assert row.cost_usd == sum(one.cost_usd for one in alike)
+        assert sum(row.generations for row in series.lines) == sum(row.generations for row in rows) > 0
+        assert series.lines[len(series.lines) - len(rest) :] == rest
+
+
+def place_of(lines: Sequence[Usage]) -> Callable[[Usage], Any]:
+    """Groups as they stand in the lines, each in the order of time."""
+    groups = list(dict.fromkeys(row.values for row in lines))
+    return lambda row: (groups.index(row.values), row.at)

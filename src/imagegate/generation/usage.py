@@ -98,27 +98,26 @@ async def read_usage(tx: AsyncConnection, wanted: Wanted, *, most_rows: int = MO
 
     Raises InvalidRequest for a span that is none, and when there are more than `most_rows` groups.
     """
+    query, said = await prepare(tx, wanted)
+    rows = (await tx.execute(text(f"{query} LIMIT :rows"), {**said, "rows": most_rows + 1})).all()
+    if len(rows) > most_rows:
+        told = f"This makes more than {most_rows} rows. Ask for a shorter span, or for fewer dimensions."
+        raise InvalidRequest(told, param="by")
+    return in_order([usage_from(row, len(wanted.by)) for row in rows])
+
+
+async def prepare(tx: AsyncConnection, wanted: Wanted) -> tuple[str, dict[str, Any]]:
+    """The query and its parameters: columns d0, d1 … of the dimensions, `at` unless the bucket is none, COUNTS."""
     if wanted.since >= wanted.until:
         raise InvalidRequest("since must lie before until.", param="since")
     buckets = buckets_of(wanted)
     await tx.execute(text(TUNED))
     summed = await find_summed(tx, wanted)
-    named = {
-        "since": wanted.since,
-        "until": wanted.until,
-        "rows": most_rows + 1,
-        "account_id": wanted.account_id,
-        "env": wanted.env,
-        "buckets": buckets,
-    }
+    named: dict[str, Any] = {"since": wanted.since, "until": wanted.until, "buckets": buckets}
+    named |= {"account_id": wanted.account_id, "env": wanted.env}
     for number, stretch in enumerate(summed):
         named |= {f"since{number}": stretch.since, f"until{number}": stretch.until}
-    known = {name: value for name, value in named.items() if value is not None}
-    rows = (await tx.execute(text(statement(wanted, summed)), known)).all()
-    if len(rows) > most_rows:
-        said = f"This makes more than {most_rows} rows. Ask for a shorter span, or for fewer dimensions."
-        raise InvalidRequest(said, param="by")
-    return sorted((usage_from(row, len(wanted.by)) for row in rows), key=order)
+    return statement(wanted, summed), {name: value for name, value in named.items() if value is not None}
 
 
 async def read_latest(tx: AsyncConnection, wanted: Wanted, most: int) -> list[Usage]:
@@ -148,7 +147,7 @@ def statement(wanted: Wanted, summed: Sequence[Stretch]) -> str:
     else:
         (where,) = inside
     summed_up = added_up(names, [*parts_of(wanted.by, wanted.bucket, where), *sums])
-    return f"{few} {in_whole_tokens(names, summed_up)} LIMIT :rows"
+    return f"{few} {in_whole_tokens(names, summed_up)}"
 
 
 def owned(table: str, wanted: Wanted) -> str:
@@ -223,5 +222,8 @@ def usage_from(row: Any, dimensions: int) -> Usage:
     )
 
 
-def order(usage: Usage) -> tuple[datetime, Sequence[tuple[bool, str]]]:
-    return usage.at or datetime.min, [(value is None, str(value)) for value in usage.values]
+def in_order(found: Sequence[Usage]) -> list[Usage]:
+    """By buckets, then values, none last. Values are ranked first: comparing them for each row would take longer."""
+    values = sorted({value for usage in found for value in usage.values}, key=lambda v: (v is None, str(v)))
+    ranks = {value: rank for rank, value in enumerate(values)}
+    return sorted(found, key=lambda usage: (usage.at or datetime.min, [ranks[v] for v in usage.values]))

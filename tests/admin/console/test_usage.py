@@ -77,6 +77,19 @@ async def test_the_table_of_the_page_says_what_its_json_says(
         assert f"{spent:,} tokens" in page
 
 
+async def test_two_dimensions_are_a_table_of_both_and_a_chart_of_the_first(
+    reader: Seat, account: Account, spent: int
+) -> None:
+    page = await reader.get("/console/usage", account=account.name, range="7d", by="model,size")
+
+    assert page.status_code == 200
+    (series,) = chart_in(page.text)["series"]  # type: ignore[misc]
+    assert series["name"] == "imagegate/sandbox"
+    table = page.text.partition('aria-label="Usage"')[2]
+    assert "256x256" in table
+    assert f"{spent:,} tokens" in table
+
+
 async def test_a_metric_that_nobody_knows_is_a_clear_error(reader: Seat) -> None:
     refused = await reader.get("/console/usage", metric="luck")
 

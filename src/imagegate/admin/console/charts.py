@@ -21,24 +21,20 @@ def buckets(since: datetime, until: datetime, bucket: Bucket) -> list[datetime]:
 
 
 def chart(
-    rows: Sequence[Usage], places: Sequence[datetime], value: Callable[[Usage], float]
+    lines: Sequence[Usage], places: Sequence[datetime], value: Callable[[Usage], float]
 ) -> dict[str, Any]:
-    """What the page's script draws: moments in seconds since 1970, and a series for each of the largest groups."""
-    totals: dict[str, float] = defaultdict(float)
-    names = {group: name_of(group) for group in {row.values[0] for row in rows}}
-    for row in rows:
-        totals[names[row.values[0]]] += value(row)
-    ranked = [key for key in sorted(totals, key=lambda key: -totals[key]) if totals[key] > 0]
-    shown = ranked[:MOST_SERIES]
-    at = {place: index for index, place in enumerate(places)}
-    lines = {key: [0.0] * len(places) for key in (*shown, *(["others"] if ranked[MOST_SERIES:] else []))}
-    for row in rows:
-        key = names[row.values[0]]
-        if row.at in at and totals[key] > 0:
-            lines[key if key in lines else "others"][at[row.at]] += value(row)
-    series = [{"name": key, "values": values} for key, values in lines.items()]
-    return {"x": [int(place.timestamp()) for place in places], "series": series}
+    """What the page's script draws: moments in seconds since 1970, and a series for each of the largest groups.
+
+    lines: those of `read_series`.
+    """
+    at: dict[datetime | None, int] = {place: index for index, place in enumerate(places)}
+    series: dict[tuple[str | UUID | None, ...], list[float]] = defaultdict(lambda: [0.0] * len(places))
+    for row in lines:
+        if (index := at.get(row.at)) is not None:
+            series[row.values][index] += value(row)
+    drawn = [{"name": name_of(group), "values": values} for group, values in series.items() if any(values)]
+    return {"x": [int(place.timestamp()) for place in places], "series": drawn}
 
 
-def name_of(value: str | UUID | None) -> str:
-    return value_json(value) or "(none)"
+def name_of(group: Sequence[str | UUID | None]) -> str:
+    return (value_json(group[0]) or "(none)") if group else "others"

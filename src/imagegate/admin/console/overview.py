@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from imagegate.admin.console.attention import find_troubles, strips
-from imagegate.admin.console.charts import buckets, chart
+from imagegate.admin.console.charts import MOST_SERIES, buckets, chart
 from imagegate.admin.console.door import Shown, Visit, apart, looks
 from imagegate.admin.console.frame import HOME, OVERVIEW
 from imagegate.admin.console.pictures import thumb_path
@@ -16,7 +16,8 @@ from imagegate.admin.moments import timestamp
 from imagegate.admin.pictures import pictures_of, prompt_of
 from imagegate.admin.speed import read_waits
 from imagegate.admin.usage import COUNTS, usage_json
-from imagegate.generation.usage import Bucket, Dimension, Usage, Wanted, read_usage
+from imagegate.generation.usage import Bucket, Dimension, Wanted, read_usage
+from imagegate.generation.usage_series import Metric, Series, read_series
 from imagegate.ledger.balances import list_wallets
 
 PICTURES = 8
@@ -26,21 +27,21 @@ async def look(visit: Visit) -> Shown:
     """Tiles, two charts, providers, pictures and troubles of one span and one environment."""
     env = visit.frame.env or await busy_env(visit)
     bucket: Bucket = "hour" if visit.frame.range in ("1h", "24h") else "day"
-    by_model = await usage_by(visit, env, "model", bucket)
-    by_app = await usage_by(visit, env, "app", bucket)
+    by_model = await series_by(visit, env, "model", bucket, "charged_tokens")
+    by_app = await series_by(visit, env, "app", bucket, "images")
     places = buckets(visit.frame.since, visit.frame.now, bucket)
     unit = visit.services.settings.tokens_per_currency_unit
     totals = {
-        "generations": sum(row.generations for row in by_model),
-        "images": sum(row.images for row in by_model),
-        "errors": sum(row.errors for row in by_model),
-        "tokens": sum(row.charged_tokens for row in by_model),
+        "generations": sum(row.generations for row in by_model.sums),
+        "images": sum(row.images for row in by_model.sums),
+        "errors": sum(row.errors for row in by_model.sums),
+        "tokens": sum(row.charged_tokens for row in by_model.sums),
     }
-    spend = chart(by_model, places, lambda row: row.charged_tokens / unit)
-    images = chart(by_app, places, lambda row: row.images)
+    spend = chart(by_model.lines, places, lambda row: row.charged_tokens / unit)
+    images = chart(by_app.lines, places, lambda row: row.images)
     query = {"since": timestamp(visit.frame.since), "until": timestamp(visit.frame.now)}
     query |= {"by": "model", "bucket": bucket, "env": env}
-    rows = [usage_json(("model",), row) for row in by_model] if visit.whole else []
+    rows = await every_row(visit, env, bucket) if visit.whole else []
     table = Table("overview", ("at", "model", *COUNTS), rows, f"/admin/v1/usage?{urlencode(query)}")
     context = {
         "env": env,
@@ -66,10 +67,16 @@ async def busy_env(visit: Visit) -> str:
     return "live"
 
 
-async def usage_by(visit: Visit, env: str, by: Dimension, bucket: Bucket) -> list[Usage]:
+async def series_by(visit: Visit, env: str, by: Dimension, bucket: Bucket, metric: Metric) -> Series:
     wanted = Wanted(visit.frame.since, visit.frame.now, (by,), bucket, env=env)
     async with apart(visit) as connection:  # it is tuned for this
-        return await read_usage(connection, wanted)
+        return await read_series(connection, wanted, metric, MOST_SERIES)
+
+
+async def every_row(visit: Visit, env: str, bucket: Bucket) -> list[dict[str, Any]]:
+    wanted = Wanted(visit.frame.since, visit.frame.now, ("model",), bucket, env=env)
+    async with apart(visit) as connection:
+        return [usage_json(("model",), row) for row in await read_usage(connection, wanted)]
 
 
 async def last_pictures(visit: Visit, env: str) -> list[dict[str, Any]]:

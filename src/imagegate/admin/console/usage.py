@@ -1,6 +1,5 @@
 """Usage: what was made, charged and spent, by what one wants to know it, and what budgets have left."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -10,18 +9,19 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from imagegate.admin import accounts, limits
-from imagegate.admin.console.charts import buckets, chart
+from imagegate.admin.console.charts import MOST_SERIES, buckets, chart
 from imagegate.admin.console.door import Shown, Visit, apart, looks
 from imagegate.admin.console.tables import Table
 from imagegate.admin.moments import timestamp
 from imagegate.admin.usage import COUNTS, read_bucket, read_dimensions, show_usage, usage_json
 from imagegate.errors import InvalidRequest
-from imagegate.generation.usage import BUCKETS, DIMENSIONS, Bucket, Dimension, Usage, Wanted, read_usage
+from imagegate.generation.usage import BUCKETS, DIMENSIONS, Bucket, Dimension, Usage, Wanted
+from imagegate.generation.usage_series import METRICS, Metric, Series, read_series
 from imagegate.identity.accounts import read_account
 
 SHOWN = 200
 """Rows of the page, of buckets the last ones; `.json` and `.csv` have all."""
-METRICS = {
+NAMES: dict[Metric, str] = {
     "charged_tokens": "charged",
     "images": "images",
     "generations": "requests",
@@ -42,14 +42,13 @@ async def look(visit: Visit) -> Shown:
     env, metric = frame.env or "live", read_metric(frame.get("metric") or "charged_tokens")
     since = max(frame.since, frame.now - OF_USERS) if "user" in by and not visit.whole else frame.since
     per: Bucket = "hour" if frame.now - since <= OF_HOURS else "day"
-    # Thousands of users make no chart that could be read, and are long in reading.
-    found = [] if visit.whole or "user" in by else await read(visit, by[0], per, env, since)
+    # Users are in no sums: to draw them each request would be read once more.
+    told = None if visit.whole or "user" in by else await read_lines(visit, by[0], per, env, metric, since)
     # By provider tokens are shares, made whole once in each bucket, so that sums of buckets may differ.
-    parted = bucket == "none" and "provider" in by
-    if visit.whole or parted or "user" in by or bucket not in ("none", per):
+    if told is None or bucket != "none" or len(by) > 1 or "provider" in by:
         rows = await rows_of(visit, by, bucket, env, since)
     else:
-        rows = [usage_json(by, row) for row in (summed(found) if bucket == "none" else found)]
+        rows = [usage_json(by, row) for row in told.sums]
     if bucket == "none":
         rows = sorted(rows, key=lambda row: (Decimal(row[metric]), row["generations"]), reverse=True)
     known = [account.name for account in await accounts.list_accounts(visit.connection)]
@@ -62,11 +61,11 @@ async def look(visit: Visit) -> Shown:
         "dimensions": DIMENSIONS,
         "buckets": BUCKETS,
         "metric": metric,
-        "metrics": METRICS,
+        "metrics": NAMES,
         "rows": with_shares(rows[:SHOWN] if bucket == "none" else rows[-SHOWN:], metric),
     }
     if not visit.whole and rows:
-        context |= await drawn(visit, found, per, env, metric, since)
+        context |= await drawn(visit, told.lines if told else (), per, env, metric, since)
     return Shown("usage.html", context, table_of(visit, by, bucket, env, rows))
 
 
@@ -82,11 +81,12 @@ def table_of(
     return Table("usage", columns, rows, f"/admin/v1/usage?{urlencode(query)}")
 
 
-def read_metric(said: str) -> str:
+def read_metric(said: str) -> Metric:
     """Raises InvalidRequest."""
-    if said not in METRICS:
-        raise InvalidRequest(f"metric is one of: {', '.join(METRICS)}.", param="metric")
-    return said
+    for known in METRICS:
+        if known == said:
+            return known
+    raise InvalidRequest(f"metric is one of: {', '.join(METRICS)}.", param="metric")
 
 
 def with_shares(rows: Sequence[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
@@ -95,12 +95,15 @@ def with_shares(rows: Sequence[dict[str, Any]], metric: str) -> list[dict[str, A
     return [row | {"share": float(Decimal(row[metric]) / most * 100) if most else 0.0} for row in rows]
 
 
-async def read(visit: Visit, by: Dimension, per: Bucket, env: str, since: datetime) -> list[Usage]:
-    """For the chart, and for the table where it tells of the same buckets or of their sums."""
+async def read_lines(
+    visit: Visit, by: Dimension, per: Bucket, env: str, metric: Metric, since: datetime
+) -> Series:
+    """For the chart, and for the table where it has the sums of the same groups."""
     frame, account = visit.frame, visit.frame.get("account")
     async with apart(visit) as connection:  # it is tuned for this
         owner = (await read_account(connection, account)).id if account is not None else None
-        return await read_usage(connection, Wanted(since, frame.now, (by,), per, owner, env))
+        wanted = Wanted(since, frame.now, (by,), per, owner, env)
+        return await read_series(connection, wanted, metric, MOST_SERIES)
 
 
 async def rows_of(
@@ -122,24 +125,13 @@ async def rows_of(
     return rows
 
 
-def summed(found: Sequence[Usage]) -> list[Usage]:
-    """The buckets of each group as one."""
-    groups: dict[tuple[Any, ...], list[Usage]] = defaultdict(list)
-    for row in found:
-        groups[tuple(row.values)].append(row)
-    return [
-        Usage(None, values, *(sum(getattr(row, name) for row in rows) for name in COUNTS))
-        for values, rows in groups.items()
-    ]
-
-
 async def drawn(
-    visit: Visit, found: Sequence[Usage], per: Bucket, env: str, metric: str, since: datetime
+    visit: Visit, lines: Sequence[Usage], per: Bucket, env: str, metric: str, since: datetime
 ) -> dict[str, Any]:
     """The chart of the metric, with the account's budget of a day across it, and what its budgets have left."""
     frame, account = visit.frame, visit.frame.get("account")
     unit = visit.services.settings.tokens_per_currency_unit if metric == "charged_tokens" else 1
-    bars = chart(found, buckets(since, frame.now, per), lambda row: float(getattr(row, metric)) / unit)
+    bars = chart(lines, buckets(since, frame.now, per), lambda row: float(getattr(row, metric)) / unit)
     budgets = await limits.show_limits(visit.connection, account, env) if account is not None else []
     told = [one for shown in budgets for one in budget_lines(shown)]
     day = next((one["most"] for one in told if (one["scope"], one["per"]) == ("account", "day")), None)
