@@ -217,7 +217,8 @@ def events_of(pieces: list[bytes]) -> tuple[list[tuple[str, bytes]], bool]:
     reader, found = EventReader(EVENT_BYTES), []
     try:
         for piece in pieces:
-            found += [(event.name, event.data) for event in reader.feed(piece)]
+            for event in reader.feed(piece):
+                found.append((event.name, event.data))
     except TooLong:
         return found, True
     return found, False

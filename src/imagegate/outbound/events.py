@@ -58,7 +58,7 @@ class TooLong(Exception):
 class EventReader:
     """Bytes in any pieces to whole events. Every byte is looked at once, however long its line is.
 
-    max_bytes: of one event. Raises TooLong.
+    max_bytes: of one event, without the ends of its lines. Raises TooLong.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -76,13 +76,13 @@ class EventReader:
             chunk = chunk.removeprefix(b"\n")  # the other half of a line's end
             self._after_cr = False
         for piece in chunk.splitlines(keepends=True):
-            self._size += len(piece)
+            ended = piece.rstrip(b"\r\n")
+            self._size += len(ended)
             if self._size > self._max_bytes:
                 raise TooLong(f"an event of more than {self._max_bytes} bytes")
-            if piece[-1:] not in (b"\n", b"\r"):
+            if len(ended) == len(piece):
                 self._line.append(piece)
                 return
-            ended = piece.rstrip(b"\r\n")
             line = b"".join([*self._line, ended]) if self._line else ended
             self._line = []
             if (event := self._end(line)) is not None:
