@@ -117,13 +117,17 @@ async def test_other_bytes_than_were_put_there_are_never_told(
         (name, sound) = next((n, d) for n, d in liar.objects.items() if account.id.hex in n)
         liar.objects[name] = bytes([sound[0] ^ 1]) + sound[1:]
         shown, replayed = await http.get(link), await http.post(PATH, json={**BODY, "size": size})
+        again = {**BODY, "size": size, "image": made.json()["data"][0]["image_id"]}
+        edited = await http.post("/v1/images/edits", json=again, headers={"idempotency-key": "two"})
         liar.objects[name] = sound
         well = await http.get(link)
 
     assert (shown.status_code, replayed.status_code) == (410, 410)
     assert {answer.json()["error"]["code"] for answer in (shown, replayed)} == {"result_gone"}
+    assert (edited.status_code, edited.json()["error"]["code"]) == (404, "not_found")
+    assert "other bytes" in edited.json()["error"]["message"]
     assert (well.status_code, well.content) == (200, sound)
-    await nothing_is_amiss(account.engine, url, [account], [made])
+    await nothing_is_amiss(account.engine, url, [account], [made, edited])
 
 
 async def test_a_long_image_that_was_harmed_is_cut_off_and_never_whole(

@@ -71,6 +71,16 @@ async def test_of_what_is_gone_there_is_none(local: LocalStore, pool: WorkPool) 
         await thumbnail(local, pool, name_of(b"gone"))
 
 
+async def test_other_bytes_than_were_stored_are_not_shown(local: LocalStore, pool: WorkPool) -> None:
+    name = name_of(encoded("png"))
+    await local.put(name, encoded("png", picture("RGB", 64, 64)))
+
+    with pytest.raises(NotFound):
+        await thumbnail(local, pool, name)
+
+    assert not await local.exists(thumbnail_of(name))
+
+
 async def test_what_cannot_be_decoded_leaves_nothing_behind(local: LocalStore, pool: WorkPool) -> None:
     name = name_of(b"no picture")
     await local.put(name, b"no picture")

@@ -17,6 +17,7 @@ from imagegate.load import Lease
 from imagegate.media.images import MAX_BYTES
 from imagegate.media.inputs import acceptable, digest, measured
 from imagegate.media.masks import check_mask, prepared_mask
+from imagegate.media.objects import checked_bytes
 from imagegate.outbound import Room
 from imagegate.outbound.inputs import NOT_ALLOWED
 from imagegate.pool import WorkPool
@@ -161,7 +162,9 @@ async def taken_again(services: Services, principal: Principal, picture: InputIm
         generation = await records.get_generation(connection, principal, generation_id)
     if index >= len(generation.images):
         raise NotFound("There is no such image.")
-    return replace(picture, data=await services.store.get(generation.images[index].object))
+    name = generation.images[index].object
+    data = await services.pool.run(checked_bytes, name, await services.store.get(name))
+    return replace(picture, data=data)
 
 
 def check_counts(request: GenerationRequest, bounds: Bounds) -> None:

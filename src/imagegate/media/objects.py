@@ -29,6 +29,7 @@ TIMEOUT_S = 20.0
 """The longest one operation of a store may take, before it counts as down."""
 INLINE_BYTES = 96 * 1024
 """A longer chunk is summed in a thread."""
+HARMED = "The store gave other bytes than were put there."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,13 @@ def is_unharmed(name: str, data: bytes) -> bool:
     return f"-{hashlib.sha256(data).hexdigest()}." in name
 
 
+def checked_bytes(name: str, data: bytes) -> bytes:
+    """The bytes themselves. Blocking. Raises NotFound where they are not what the object was named after."""
+    if not is_unharmed(name, data):
+        raise NotFound(HARMED)
+    return data
+
+
 async def unharmed(name: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same chunks. Raises NotFound instead of the last one where they are not what the object was named after."""
     digest, held = hashlib.sha256(), b""
@@ -94,7 +102,7 @@ async def unharmed(name: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[byt
         else:
             digest.update(chunk)
     if f"-{digest.hexdigest()}." not in name:
-        raise NotFound("The store gave other bytes than were put there.")
+        raise NotFound(HARMED)
     yield held
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from imagegate.domain import Size
 from imagegate.errors import NotFound, StorageUnavailable
 from imagegate.media.images import decode, encode, fit, probe, upright
-from imagegate.media.objects import thumbnail_of
+from imagegate.media.objects import checked_bytes, thumbnail_of
 from imagegate.media.store import ImageStore
 from imagegate.pool import WorkPool
 
@@ -16,12 +16,14 @@ COMPRESSION = 70
 async def thumbnail(store: ImageStore, pool: WorkPool, name: str) -> bytes:
     """A stored image as WebP, at most 320 px wide; from the second look on it costs one read.
 
-    Raises NotFound once the image has gone, StorageUnavailable, Overloaded, and Unworkable for what cannot be decoded.
+    Raises NotFound once the image has gone, or where other bytes are in its place, StorageUnavailable, Overloaded, and
+    Unworkable for what cannot be decoded.
     """
     kept = thumbnail_of(name)
     with suppress(NotFound):
         return await store.get(kept)
-    made = await pool.apart(shrunk, await store.get(name))
+    data = await pool.run(checked_bytes, name, await store.get(name))
+    made = await pool.apart(shrunk, data)
     with suppress(StorageUnavailable):  # it can be shown all the same
         await store.put(kept, made)
         # Where the image went meanwhile, whoever removed it may have looked for small copies already.

@@ -33,7 +33,7 @@ STATUSES: dict[int, str] = {
     400: "The request is not right, or moderation refuses it. Nothing is charged, as with every error.",
     401: "No API key, or one that is not valid.",
     EMPTY: "The wallet holds less than the call may cost.",
-    404: "The model, or what the path names, is not known.",
+    404: "The model, or what the request names, is not known.",
     409: "The same request is still running.",
     413: "The body is too large.",
     415: "The body is of another type than this route reads.",
@@ -97,6 +97,6 @@ def complete(schema: dict[str, Any]) -> None:
             answers = operation["responses"]
             if "default" in answers or any(status.startswith("4") for status in answers):
                 continue
-            usual = {400: bool(said), 401: "security" in operation, 404: "{" in path, 503: True}
+            usual = {400: bool(said), 401: "security" in operation, 404: bool(said), 503: True}
             made = STATUSES if "requestBody" in operation else [s for s, applies in usual.items() if applies]
             answers |= {str(status): failed(status) for status in made}
