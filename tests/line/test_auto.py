@@ -184,8 +184,10 @@ async def test_what_no_model_can_do_holds_nothing(
 ) -> None:
     response = await ask(base_url, account, model="auto:cheapest", thinking="high", strict=True, seed=1)
 
-    assert response.status_code == 503, response.text
-    assert "No model that this gateway can reach" in response.json()["error"]["message"]
+    error = response.json()["error"]
+    assert response.status_code == 400, response.text
+    assert error["message"].startswith("No model that this gateway can reach serves such a request. ")
+    assert error["param"] in ("thinking", "seed")
     assert await account.balance() == (LIVE_TOKENS, 0)
 
 

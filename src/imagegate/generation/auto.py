@@ -7,10 +7,11 @@ request: priced, without a successor, at a provider that is configured.
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from operator import is_
 
 from imagegate.catalogue.catalogue import Match
-from imagegate.domain import GenerationRequest, Plan, Principal
+from imagegate.domain import GenerationRequest, Model, Plan, Principal
 from imagegate.errors import InvalidRequest, NoProvider, Unpriced
 from imagegate.generation import choosing, planning
 from imagegate.routing.policy import POLICIES, Choice, choose
@@ -43,9 +44,14 @@ def policy_among_models(services: Services, principal: Principal, request: Gener
 
 
 def plan_by(services: Services, principal: Principal, request: GenerationRequest, policy: str) -> Plan:
-    """The plan of the model that a policy chooses. Raises NoProvider where no model can serve the request."""
+    """The plan of the model that a policy chooses.
+
+    Raises InvalidRequest where every model refuses the request, NoProvider where there is none to refuse it.
+    """
     plans = plans_of(services, principal.env, request)
     if not plans:
+        if (refusal := refusal_of(services, principal.env, request)) is not None:
+            raise refusal
         raise NoProvider(
             "No model that this gateway can reach serves such a request. Name a model: GET /v1/models lists them. "
             "Nothing was held."
@@ -77,20 +83,38 @@ def plans_of(services: Services, env: str, request: GenerationRequest) -> tuple[
 
 
 def possible(services: Services, env: str, request: GenerationRequest) -> Iterator[Plan]:
+    for model in eligible(services):
+        with suppress(InvalidRequest, NoProvider, Unpriced):
+            yield plan_for(services, env, request, model)
+
+
+def eligible(services: Services) -> Iterator[Model]:
     for model in services.catalogue.listed():
-        if model.successor or model.creator == NOBODY or services.catalogue.served(model) is not model:
-            continue
+        if not model.successor and model.creator != NOBODY and services.catalogue.served(model) is model:
+            yield model
+
+
+def plan_for(services: Services, env: str, request: GenerationRequest, model: Model) -> Plan:
+    return planning.plan_for(
+        Match(model),
+        request,
+        env,
+        catalogue=services.catalogue,
+        prices=services.prices,
+        credentials=services.credentials.current,
+    )
+
+
+def refusal_of(services: Services, env: str, request: GenerationRequest) -> InvalidRequest | None:
+    """What the first model finds wrong with a request that none serves. None: there is no model that could be asked."""
+    for model in eligible(services):
         try:
-            yield planning.plan_for(
-                Match(model),
-                request,
-                env,
-                catalogue=services.catalogue,
-                prices=services.prices,
-                credentials=services.credentials.current,
-            )
-        except (InvalidRequest, NoProvider, Unpriced):
-            continue
+            with suppress(NoProvider, Unpriced):
+                plan_for(services, env, request, model)
+        except InvalidRequest as error:
+            text = f"No model that this gateway can reach serves such a request. {model.id}, for one: {error.message}"
+            return InvalidRequest(text, code=error.code, param=error.param)
+    return None
 
 
 def seen(services: Services, plan: Plan) -> Choice:
