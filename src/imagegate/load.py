@@ -23,8 +23,10 @@ WAITED_S = 10.0
 """For so long after a refusal its account counts as one that waits."""
 LATE_LOOKS = 3
 """Looks in a row that must find the loop late: one long step alone is no overload."""
-
-
+BURST_S = 0.5
+"""It may be late for so long before anybody is shed: hundreds who come at the same moment are simply worked off."""
+WARY_S = 10.0
+"""For so long after shedding nothing counts as a burst: an overload that comes and goes is one."""
 WAITS = 2.5
 """The journal's queue may be so much longer than the loop is late: an open waits for a batch or two as a rule."""
 REASONS = ("late", "generations", "share", "bytes")
@@ -68,15 +70,24 @@ class Load:
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._refused: dict[UUID, float] = {}
         self._late = 0
+        self._late_since = self._wary_until = float("-inf")
+        self._shedding = False
 
     def looked(self, late_s: float, waited_s: float = 0.0) -> None:
         """One look found the loop so late, and an open of the journal that has waited for so long."""
         late = late_s > self._late_s or waited_s > self._late_s * WAITS
         self._late = self._late + 1 if late else 0
+        now = monotonic()
+        if self._late == 1:
+            self._late_since = now
+        lasting = now - self._late_since >= BURST_S or now < self._wary_until
+        self._shedding = self._late >= LATE_LOOKS and lasting
+        if self._shedding:
+            self._wary_until = now + WARY_S
 
     def check_late(self) -> None:
-        """Raises Overloaded while the loop or the journal is late, look after look."""
-        if self._late >= LATE_LOOKS:
+        """Raises Overloaded while the loop or the journal is late, look after look, and it is no burst."""
+        if self._shedding:
             self._refuse("late", "This gateway has more to do than it can. Try again in a moment.")
 
     def enter(self, account: UUID) -> None:

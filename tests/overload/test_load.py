@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from imagegate import load as loads
 from imagegate.errors import Overloaded
-from imagegate.load import LATE_LOOKS, Load
+from imagegate.load import Load
 from imagegate.settings import Settings
 
 MIB = 1024 * 1024
@@ -76,32 +76,61 @@ def test_accounts_that_have_nothing_in_flight_are_forgotten() -> None:
     assert (load.in_flight, dict(load.accounts)) == (0, {})
 
 
-def test_one_long_step_is_no_overload_and_several_are_until_the_loop_is_in_time() -> None:
+class Clock:
+    """Twenty milliseconds from look to look."""
+
+    def __init__(self, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.load, self.now = load, 1000.0
+        monkeypatch.setattr(loads, "monotonic", lambda: self.now)
+
+    def look(self, seconds: float, late_s: float, waited_s: float = 0.0) -> bool:
+        """Whether a request is shed after so long of it."""
+        for _ in range(round(seconds / 0.02)):
+            self.now += 0.02
+            self.load.looked(late_s, waited_s)
+        try:
+            self.load.check_late()
+        except Overloaded:
+            return True
+        return False
+
+
+def test_a_burst_is_worked_off_and_an_overload_is_shed_until_the_loop_is_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     load = load_of(shed_late_ms=50)
+    clock = Clock(load, monkeypatch)
 
-    for _ in range(LATE_LOOKS - 1):
-        load.looked(0.2)
-    load.check_late()
-    load.looked(0.2)
-    with pytest.raises(Overloaded):
-        load.check_late()
-    load.looked(0.01)
-    load.check_late()
+    burst = clock.look(0.4, late_s=0.2)
+    over = clock.look(0.1, late_s=0.0)
+    overload = clock.look(0.6, late_s=0.2)
+    calm = clock.look(0.02, late_s=0.01)
 
+    assert (burst, over, overload, calm) == (False, False, True, False)
     assert load.shed["late"] == 1
 
 
-def test_a_journal_that_is_behind_sheds_before_it_refuses() -> None:
+def test_an_overload_that_comes_and_goes_is_shed_at_once_and_one_long_step_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     load = load_of(shed_late_ms=50)
+    clock = Clock(load, monkeypatch)
+    first = clock.look(0.6, late_s=0.2)
+    clock.look(1.0, late_s=0.0)
 
-    for _ in range(LATE_LOOKS):
-        load.looked(0.0, 0.1)
-    load.check_late()
-    for _ in range(LATE_LOOKS):
-        load.looked(0.0, 0.2)
+    step = clock.look(0.04, late_s=0.3)
+    again = clock.look(0.02, late_s=0.2)
+    clock.look(loads.WARY_S + 1, late_s=0.0)
+    later = clock.look(0.4, late_s=0.2)
 
-    with pytest.raises(Overloaded):
-        load.check_late()
+    assert (first, step, again, later) == (True, False, True, False)
+
+
+def test_a_journal_that_is_behind_sheds_before_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(load_of(shed_late_ms=50), monkeypatch)
+
+    assert not clock.look(1.0, late_s=0.0, waited_s=0.1)
+    assert clock.look(1.0, late_s=0.0, waited_s=0.2)
 
 
 def test_a_provider_has_half_of_the_calls_unless_it_is_said_otherwise() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imagegate import load as loads
-from imagegate.load import LATE_LOOKS, Load
+from imagegate.load import BURST_S, LATE_LOOKS, Load
 from imagegate.services import Services
 from tests.conftest import LIVE_TOKENS, Account, open_account
 from tests.fake_provider import FakeProvider
@@ -47,6 +47,7 @@ async def test_while_the_loop_is_late_new_images_are_shed_unread_and_everything_
     async with caller(await serve(gateway), account) as http:
         for _ in range(LATE_LOOKS):
             gateway.load.looked(1.0)
+            await asyncio.sleep(BURST_S / 2)
 
         broken = await http.post(GENERATIONS, content=b"not even JSON")
         edit = await http.post(EDITS, files={"image": b"no picture"}, data={"prompt": "a hat"})
