@@ -55,18 +55,16 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         exception_handlers=exception_handlers(),
         telemetry=traces(services),
     )
-    for router in (*ROUTERS, admin.router):
-        app.include_router(router)
     telemetry = Telemetry()
-    app.router.routes += [
-        *error_page.ROUTES,
-        *docs.ROUTES,
-        *CONSOLE,
-        Route("/metrics", Metrics(telemetry).answer, methods=["GET"], include_in_schema=False),
+    app.router.routes += [  # first, since routes are tried in their order, and these are asked for most
         Route("/media/{path:path}", media, methods=["GET"], include_in_schema=False),
         Route("/healthz", healthz, methods=["GET"], include_in_schema=False),
         Route("/readyz", readyz, methods=["GET"], include_in_schema=False),
+        Route("/metrics", Metrics(telemetry).answer, methods=["GET"], include_in_schema=False),
     ]
+    for router in (*ROUTERS, admin.router):
+        app.include_router(router)
+    app.router.routes += [*error_page.ROUTES, *docs.ROUTES, *CONSOLE]
     describe(app)
     return Shell(app, hot(services), (admin.FACE, *FACES), telemetry)
 
