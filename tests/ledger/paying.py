@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -11,6 +11,7 @@ from imagegate.identity import keys
 from imagegate.identity.keys import Labels
 from imagegate.ids import new_id
 from imagegate.ledger import holds, wallets
+from tests.conftest import LIVE_TOKENS, TEST_TOKENS, Account
 
 GENERATION = text(
     """
@@ -36,6 +37,18 @@ A_DAY_BACK = """
         ELSE external_ref END
     WHERE account_id = $1
 """
+
+
+async def open_account(engine: AsyncEngine, live_tokens: int = LIVE_TOKENS) -> Account:
+    """Without a gateway, so that nobody can speak with its keys: it has none."""
+    name, why = f"customer-{uuid4().hex[:12]}", {"reason": "a test", "actor": "tests"}
+    async with engine.begin() as tx:
+        account_id = await keys.create_account(tx, name)
+        await wallets.create_wallets(tx, account_id)
+        for env, tokens in (("live", live_tokens), ("test", TEST_TOKENS)):
+            if tokens:
+                await wallets.top_up(tx, account_id, env, tokens, funding=wallets.Funding(), **why)
+    return Account(account_id, name, "", "", engine)
 
 
 async def make_key(tx: AsyncConnection, account_id: UUID, env: str = "live", team: str | None = None) -> UUID:

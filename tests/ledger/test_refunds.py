@@ -7,8 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from imagegate.errors import Conflict, InvalidRequest, NotFound
 from imagegate.ledger.refunds import Refund, refund
 from imagegate.ledger.statement import read_statement
-from imagegate.services import Services
-from tests.conftest import LIVE_TOKENS, Account, open_account
+from tests.conftest import LIVE_TOKENS, Account
 from tests.ledger import paying
 
 
@@ -81,9 +80,9 @@ async def test_refunds_at_once_are_as_one_after_the_other(
 
 
 async def test_what_was_not_captured_from_this_wallet_is_not_found(
-    account: Account, engine: AsyncEngine, services: Services, paid: UUID
+    account: Account, engine: AsyncEngine, paid: UUID
 ) -> None:
-    stranger = await open_account(services, engine)
+    stranger = await paying.open_account(engine)
     async with engine.begin() as tx:
         key_id = await paying.make_key(tx, account.id)
         free = await paying.capture(tx, account.id, key_id, 0)

@@ -16,8 +16,7 @@ from imagegate.ledger import allowances, wallets
 from imagegate.ledger.refunds import refund
 from imagegate.ledger.statement import read_statement
 from imagegate.ledger.verify import verify
-from imagegate.services import Services
-from tests.conftest import Account, open_account
+from tests.conftest import Account
 from tests.ledger import paying
 
 
@@ -77,9 +76,9 @@ async def sleep(wallet: Wallet, number: int) -> None:
 
 
 @pytest.fixture
-def new_wallet(services: Services, engine: AsyncEngine) -> Callable[[], Awaitable[Wallet]]:
+def new_wallet(engine: AsyncEngine) -> Callable[[], Awaitable[Wallet]]:
     async def make() -> Wallet:
-        account = await open_account(services, engine, live_tokens=1000)
+        account = await paying.open_account(engine, live_tokens=1000)
         async with engine.begin() as tx:
             return Wallet(account, engine, await paying.make_key(tx, account.id))
 

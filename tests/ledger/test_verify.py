@@ -13,7 +13,6 @@ from imagegate.identity.limit_rows import Scope
 from imagegate.ledger import allowances, proof
 from imagegate.ledger.refunds import refund
 from imagegate.ledger.verify import CHECKS, Report, verify
-from imagegate.services import Services
 from tests.conftest import Account
 from tests.ledger import paying
 
@@ -69,7 +68,7 @@ BROKEN = [
 
 
 @pytest.fixture
-async def busy(account: Account, engine: AsyncEngine, services: Services) -> Account:
+async def busy(account: Account, engine: AsyncEngine) -> Account:
     """An account with one of everything: a capture, refunds, an allowance that expired, a hold on a budget."""
     async with engine.begin() as tx:
         key_id = await paying.make_key(tx, account.id)
@@ -141,7 +140,7 @@ async def test_a_column_of_money_that_is_no_integer_is_found(engine: AsyncEngine
     assert [(v.invariant, v.row) for v in report.violations] == [("I16", expected)]
 
 
-async def test_the_last_proof_is_remembered(services: Services, engine: AsyncEngine) -> None:
+async def test_the_last_proof_is_remembered(engine: AsyncEngine) -> None:
     async with snapshot(engine) as connection:
         report = await verify(connection)
     async with engine.connect() as connection:

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from imagegate.domain import Asked, Generation
+from imagegate.domain import Asked, Attempt, Generation
 from imagegate.errors import Conflict, GenerationPending, ImagegateError
-from imagegate.generation.recall import KINDS, check_same, encoded, in_progress, remembered
+from imagegate.generation.recall import KINDS, _descendants, check_same, encoded, in_progress, remembered
 from imagegate.media.objects import object_name
 
 FAILED = Generation(UUID(int=1), "failed", datetime(2026, 11, 22, tzinfo=UTC), "m", {}, {})
@@ -75,6 +75,7 @@ def test_every_error_with_a_code_is_known_however_deep_it_stands() -> None:
         return {kind, *(deeper for child in kind.__subclasses__() for deeper in below(child))}
 
     coded = {kind.code for kind in below(ImagegateError) - {ImagegateError} if "code" in vars(kind)}
+    assert set(_descendants(ImagegateError)) == below(ImagegateError) - {ImagegateError}
     assert coded <= set(KINDS)
     assert any(ImagegateError not in kind.__bases__ for kind in KINDS.values())
 
@@ -98,3 +99,25 @@ def test_other_bytes_than_were_stored_are_not_told() -> None:
 
     assert encoded(name, b"picture") == b"cGljdHVyZQ=="
     assert encoded(name, b"Picture") is None
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "epochs", "again"),
+    [
+        ("overloaded", 408, (), True),
+        ("overloaded", 409, (), True),
+        ("overloaded", 429, (None,), True),
+        ("overloaded", 503, (1, 2), True),
+        ("overloaded", 503, (3, 1), False),
+        ("overloaded", 500, (), False),
+        ("moderation_blocked", 503, (), False),
+    ],
+)
+def test_only_what_may_end_otherwise_is_worth_another_try(
+    code: str, status: int, epochs: tuple[int | None, ...], again: bool
+) -> None:
+    tries = [Attempt(n, "p", "m", "NOT_SENT", 0, FAILED.created_at, 1, epoch=e) for n, e in enumerate(epochs)]
+
+    error = remembered(replace(FAILED, error_code=code, error_status=status, attempts=tuple(tries)))
+
+    assert (error.should_retry, error.retry_after_s) == (again, 5 if again else None)

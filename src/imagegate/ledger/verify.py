@@ -6,6 +6,7 @@ violation. Expected on a database that is in use as well: what is under way brea
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from time import monotonic
 from typing import Any
 
@@ -91,4 +92,8 @@ async def verify(
 
 
 def plain(row: Any) -> dict[str, Any]:
-    return {name: value if isinstance(value, int | str | None) else str(value) for name, value in row.items()}
+    """For JSON. Sums of tokens come as decimals, which as text would read 1.00E+6."""
+    whole = {name: int(value) if isinstance(value, Decimal) else value for name, value in row.items()}
+    return {
+        name: value if isinstance(value, int | str | None) else str(value) for name, value in whole.items()
+    }
