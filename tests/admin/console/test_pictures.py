@@ -9,7 +9,9 @@ import pytest
 from httpx import AsyncClient
 from sqlalchemy import text
 
+from imagegate.admin.console import pictures
 from imagegate.media.objects import thumbnail_of
+from imagegate.pool import Unworkable
 from imagegate.services import Services
 from tests.admin.console.conftest import Seat
 from tests.conftest import Account
@@ -91,10 +93,25 @@ async def test_a_damaged_picture_is_neither_made_small_nor_given_out(
     await services.store.put(name, b"damaged")
 
     answer = await reader.get(f"/console/pictures/{drawn}/0.webp")
+
+    assert answer.status_code == 404
+    assert not await services.store.exists(thumbnail_of(name))
+
+
+async def test_a_picture_that_cannot_be_made_small_is_shown_as_it_is(
+    reader: Seat, drawn: str, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (name,) = await objects(services, drawn)
+
+    async def too_much(*_: Any) -> bytes:
+        raise Unworkable("took too long")
+
+    monkeypatch.setattr(pictures, "thumbnail", too_much)
+    answer = await reader.get(f"/console/pictures/{drawn}/0.webp")
     large = await reader.get(answer.headers["location"])
 
     assert answer.status_code == 302
-    assert (large.status_code, large.json()["error"]["code"]) == (410, "result_gone")
+    assert (large.status_code, large.content) == (200, await services.store.get(name))
 
 
 async def test_a_deleted_picture_takes_its_small_copy_with_it(
