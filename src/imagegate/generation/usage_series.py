@@ -32,9 +32,9 @@ SERIES = """
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """sums: a row for each group, over the whole span. lines: by bucket, those of the largest group first, then of
+    """sums: a row for each group, over the whole span.
 
-    the next; the last line has the other groups together, as rows without values.
+    lines: by bucket, first those of the largest group, then of the next; last, as rows without values, of all others.
     """
 
     sums: Sequence[Usage]
