@@ -1,68 +1,16 @@
 """The console in a real browser: what its scripts do, under its policy."""
 
 import asyncio
-import base64
 import json
-import os
-import shutil
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from pathlib import Path
 
-import pytest
 from httpx import AsyncClient
 
-from imagegate.services import Services
-from tests.admin.console.conftest import link_of
+from tests.admin.console.browsing import Open, chromium, entered
 from tests.conftest import Account
 from tests.fake_provider import FakeProvider
-from tests.media.pictures import encoded
 
-playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: apt install chromium")
-
-LONGEST_MS = 15_000
-
-
-Open = Callable[..., Awaitable[tuple["playwright.Page", list[str]]]]
-
-
-@pytest.fixture(scope="module")
-async def chromium() -> AsyncIterator["playwright.Browser"]:
-    async with playwright.async_playwright() as started:
-        args = ["--no-sandbox"] if os.geteuid() == 0 else []
-        running = await started.chromium.launch(executable_path=CHROMIUM, args=args)
-        yield running
-        await running.close()
-
-
-def is_fault(message: "playwright.ConsoleMessage") -> bool:
-    """An error; but for pictures on the overview that other tests have made in stores of their own."""
-    elsewhere = "404" in message.text and "/console/pictures/" in message.location["url"]
-    return message.type == "error" and not elsewhere
-
-
-@pytest.fixture
-async def entered(chromium: "playwright.Browser", base_url: str, services: Services) -> AsyncIterator[Open]:
-    """Opens a page that is signed in; beside it stands whatever its console says of errors and of the policy."""
-    async with AsyncExitStack() as stack:
-
-        async def enter(*, width_px: int = 1280) -> tuple["playwright.Page", list[str]]:
-            said: list[str] = []
-            viewport = {"width": width_px, "height": 900}
-            context = await chromium.new_context(base_url=base_url, viewport=viewport, locale="en-US")
-            stack.push_async_callback(context.close)
-            context.set_default_timeout(LONGEST_MS)
-            page = await context.new_page()
-            page.on("console", lambda message: said.append(message.text) if is_fault(message) else None)
-            page.on("pageerror", lambda error: said.append(str(error)))
-            await page.goto(f"/console/sign-in?token={link_of(services)}")
-            await page.wait_for_url("**/console")
-            return page, said
-
-        yield enter
+__all__ = ["chromium", "entered"]
 
 
 async def test_an_operator_signs_in_makes_a_picture_and_a_key(entered: Open, account: Account) -> None:
@@ -113,111 +61,6 @@ async def test_an_operator_signs_in_makes_a_picture_and_a_key(entered: Open, acc
     assert prompt == "a lighthouse </script> at sunset"
     assert key.startswith("igk_live_")
     assert key[-4:] in revoked
-
-
-async def see(page: "playwright.Page", selector: str) -> int:
-    """The width of a picture, once it is there."""
-    await page.wait_for_function("s => document.querySelector(s)?.naturalWidth > 0", arg=selector)
-    width: int = await page.locator(selector).first.evaluate("image => image.naturalWidth")
-    return width
-
-
-async def test_a_picture_is_drawn_with_previews_seen_small_and_worked_from(
-    entered: Open, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page, said = await entered(width_px=400)
-    await page.goto("/console/playground")
-    await page.get_by_label("Account").select_option(account.name)
-    await page.locator("#model").select_option("imagegate/sandbox")
-    await page.get_by_label("Previews").select_option("2")
-    await page.locator("#fields [name=size]").select_option("512x512")
-    await page.get_by_role("textbox", name="Prompt", exact=True).fill("[[slow:0.6]] a harbour")
-    await page.locator("#estimate", has_text="tokens").wait_for()
-    await page.get_by_role("textbox", name="Prompt", exact=True).press("Control+Enter")
-    preview = await see(page, "img.preview")
-    await page.locator(".drawn").wait_for()
-    drawn = await page.locator(".drawn").inner_text()
-
-    await page.goto(f"/console/gallery?account={account.name}")
-    small = await see(page, ".gallery img")
-    await page.locator(".gallery a").click()
-    large = await see(page, ".look img")
-    await page.keyboard.press("Escape")
-    await page.wait_for_url(f"**/gallery?account={account.name}")
-    await page.locator(".gallery a").click()
-    await page.get_by_role("link", name="Use as input").click()
-    handed = await see(page, "#inputs img")
-    owner = await page.get_by_label("Account").input_value()
-    await page.get_by_role("textbox", name="Prompt", exact=True).fill("a boat's mast")
-    await page.locator("#estimate", has_text="tokens").wait_for()
-    await page.get_by_role("button", name="Draw").click()
-    await page.locator(".drawn").wait_for()
-    codes = {name: await page.locator(f"#as-{name}").text_content() for name in ("curl", "python")}
-    monkeypatch.setenv("IMAGEGATE_KEY", account.test_key)
-    monkeypatch.chdir(tmp_path)
-    await asyncio.to_thread(exec, codes["python"], {})
-    await asyncio.to_thread(subprocess.run, ["sh", "-c", f"{codes['curl']} -sS -o reply.json"], check=True)
-    reply = json.loads((tmp_path / "reply.json").read_text())
-    wide = await page.evaluate("document.documentElement.scrollWidth")
-
-    assert said == []
-    assert (preview > 0, small, large, handed, wide) == (True, 320, 512, 320, 400)
-    assert "previews after" in drawn
-    assert owner == account.name
-    assert (tmp_path / "0.png").read_bytes() == base64.b64decode(reply["data"][0]["b64_json"])
-
-
-SLOW_JSON = """() => {
-  const read = Response.prototype.json;
-  Response.prototype.json = async function () {
-    const told = await read.call(this);
-    window.reading = true;
-    await new Promise((resume) => setTimeout(resume, 300));
-    window.reading = false;
-    return told;
-  };
-}"""
-
-
-async def test_what_is_filled_in_while_another_models_form_comes_is_kept(
-    entered: Open, account: Account
-) -> None:
-    page, said = await entered()
-    await page.goto("/console/playground")
-    await page.get_by_label("Account").select_option(account.name)
-    await page.locator("#fields [name=size]").wait_for()
-    await page.wait_for_load_state("networkidle")
-    await page.evaluate(SLOW_JSON)
-    form = await page.locator("#fields label").first.element_handle()
-    await page.locator("#model").select_option("imagegate/sandbox")
-    await page.wait_for_function("window.reading")
-    await page.locator("#fields [name=size]").select_option("512x512")
-    await page.wait_for_function("form => !form.isConnected", arg=form)
-
-    assert said == []
-    assert await page.locator("#fields [name=size]").input_value() == "512x512"
-
-
-async def test_a_second_picture_by_hand_is_another_input(entered: Open, account: Account) -> None:
-    page, said = await entered()
-    await page.goto("/console/playground")
-    await page.get_by_label("Account").select_option(account.name)
-    await page.locator("#model").select_option("imagegate/sandbox")
-    files = [{"name": f"{n}.png", "mimeType": "image/png", "buffer": encoded("png")} for n in "ab"]
-    await page.locator("#files").set_input_files(files)
-    await page.locator("#inputs li").nth(1).wait_for()
-    await page.get_by_role("button", name="Remove a.png").click()
-    await page.get_by_role("textbox", name="Prompt", exact=True).fill("a boat [[fail:400]]")
-    await page.locator("#estimate", has_text="tokens").wait_for()
-    code = await page.locator("#as-node").text_content()
-    await page.get_by_role("button", name="Draw").click()
-    await page.locator(".slot .note.bad").wait_for()
-    failed = await page.locator(".slot .note.bad").inner_text()
-
-    assert said == ["Failed to load resource: the server responded with a status of 400 (Bad Request)"]
-    assert 'toFile(readFileSync("b.png"), "b.png")' in (code or "")
-    assert "a.png" not in (code or "")
-    assert "imagegate/sandbox: " in failed
 
 
 async def test_the_welcome_page_makes_a_key_and_tests_one(
