@@ -123,7 +123,7 @@ class Settings(BaseSettings):
         100.0,
         ge=1,
         le=60_000,
-        description="New images are shed with 503 while the event loop is later than this, look after look.",
+        description="New images are shed with 503 while the event loop stays later than this.",
     )
     header_timeout_s: float = Field(
         15.0, gt=0, le=600, description="Longest time the head of a request may take to arrive."
