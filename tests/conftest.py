@@ -18,7 +18,7 @@ from httpx import AsyncClient
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from imagegate.app import create_app
+from imagegate.cli.gateway import configured
 from imagegate.db.base import open_engine, snapshot
 from imagegate.db.embedded import EmbeddedPostgres
 from imagegate.db.migrate import upgrade
@@ -173,10 +173,9 @@ async def services(opened: Services, engine: AsyncEngine) -> AsyncIterator[Servi
 
 @asynccontextmanager
 async def listening(services: Services) -> AsyncIterator[str]:
-    """A gateway on loopback; gives its base URL."""
-    config = uvicorn.Config(
-        create_app(services=services), host="127.0.0.1", port=0, log_config=None, lifespan="on"
-    )
+    """A gateway on loopback, as `serve` starts it; gives its base URL."""
+    config = configured(services)
+    config.host, config.port = "127.0.0.1", 0
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:

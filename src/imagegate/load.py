@@ -12,6 +12,7 @@ from uuid import UUID
 
 from imagegate.errors import Overloaded
 from imagegate.settings import Settings
+from imagegate.turns import Refusals, Turns
 
 SMALL_BYTES = 64 * 1024
 """Bodies up to here are not weighed: what so many of them hold is bounded by the generations in flight."""
@@ -28,7 +29,7 @@ BURST_S = 0.5
 WARY_S = 10.0
 """For so long after shedding nothing counts as a burst: an overload that comes and goes is one."""
 WAITS = 2.5
-"""The journal's queue may be so much longer than the loop is late: an open waits for a batch or two as a rule."""
+"""The queues of beginners and of the journal may be so much longer than the loop is late: some always wait in them."""
 REASONS = ("late", "generations", "share", "bytes")
 
 
@@ -67,27 +68,30 @@ class Load:
         self.calls: Counter[str] = Counter()
         self.held_bytes = self.peak_bytes = 0
         self.shed: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
+        self.shedding = False
+        self.turns = Turns()
+        self.refusals = Refusals()
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._refused: dict[UUID, float] = {}
         self._late = 0
         self._late_since = self._wary_until = float("-inf")
-        self._shedding = False
 
     def looked(self, late_s: float, waited_s: float = 0.0) -> None:
         """One look found the loop so late, and an open of the journal that has waited for so long."""
+        waited_s = max(waited_s, self.turns.waited_s)
         late = late_s > self._late_s or waited_s > self._late_s * WAITS
         self._late = self._late + 1 if late else 0
         now = monotonic()
         if self._late == 1:
             self._late_since = now
         lasting = now - self._late_since >= BURST_S or now < self._wary_until
-        self._shedding = self._late >= LATE_LOOKS and lasting
-        if self._shedding:
+        self.shedding = self._late >= LATE_LOOKS and lasting
+        if self.shedding:
             self._wary_until = now + WARY_S
 
     def check_late(self) -> None:
-        """Raises Overloaded while the loop or the journal is late, look after look, and it is no burst."""
-        if self._shedding:
+        """Raises Overloaded while the loop or a queue is late, look after look, and it is no burst."""
+        if self.shedding:
             self._refuse("late", "This gateway has more to do than it can. Try again in a moment.")
 
     def enter(self, account: UUID) -> None:

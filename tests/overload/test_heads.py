@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import pytest
-import uvicorn
 
-from imagegate.app import create_app
-from imagegate.cli.heads import LONGEST_HEAD_BYTES, heads_in_time
+from imagegate.cli.heads import LONGEST_HEAD_BYTES
 from imagegate.services import Services
+from tests.conftest import listening
 
 PATIENCE_S = 0.3
 ASK = b"GET /healthz HTTP/1.1\r\nhost: gateway\r\n\r\n"
@@ -18,21 +18,9 @@ ASK = b"GET /healthz HTTP/1.1\r\nhost: gateway\r\n\r\n"
 @pytest.fixture
 async def port(services: Services) -> AsyncIterator[int]:
     """Of a gateway that waits 0.3 s for a head."""
-    config = uvicorn.Config(
-        create_app(services=services),
-        host="127.0.0.1",
-        port=0,
-        http=heads_in_time(PATIENCE_S),
-        log_config=None,
-        lifespan="on",
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
+    settings = services.settings.model_copy(update={"header_timeout_s": PATIENCE_S})
+    async with listening(replace(services, settings=settings)) as url:
+        yield int(url.rpartition(":")[2])
 
 
 @asynccontextmanager

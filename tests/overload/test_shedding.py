@@ -45,7 +45,7 @@ async def test_while_the_loop_is_late_new_images_are_shed_unread_and_everything_
 ) -> None:
     gateway = with_load(services, shed_late_ms=50)
     async with caller(await serve(gateway), account) as http:
-        for _ in range(LATE_LOOKS):
+        for _ in range(LATE_LOOKS + 1):
             gateway.load.looked(1.0)
             await asyncio.sleep(BURST_S / 2)
 

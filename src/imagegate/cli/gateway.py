@@ -17,6 +17,7 @@ from imagegate.cli.heap import give_large_blocks_back
 from imagegate.cli.listener import refused
 from imagegate.cli.proxies import behind_proxies
 from imagegate.services import Services
+from imagegate.web.doorstep import Doorstep
 from imagegate.worker import working
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -95,10 +96,11 @@ def on_signals(say: Callable[[str], None]) -> Iterator[Stop]:
 
 
 def configured(services: Services) -> uvicorn.Config:
-    settings = services.settings
+    settings, app = services.settings, create_app(services=services)
+    doorstep = Doorstep(services.load, app.hot, app.telemetry)
     return uvicorn.Config(
-        behind_proxies(create_app(services=services), settings.trusted_proxies),
-        http=heads_in_time(settings.header_timeout_s),
+        behind_proxies(app, settings.trusted_proxies),
+        http=heads_in_time(settings.header_timeout_s, doorstep.refusal),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import to_json
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from imagegate.errors import CallerError, HeaderTooLarge, InvalidRequest, RequestTimeout
 from imagegate.errors.catalogue import link_of
@@ -16,6 +17,9 @@ from imagegate.web.process import openai_error
 
 LONGEST_HEAD_BYTES = 64 * 1024
 """Of a head that is still coming; what a whole one may have is less, and is told by the application."""
+
+Refusal = Callable[[bytes, bytes, list[tuple[bytes, bytes]]], bytes | None]
+"""What is answered to a head (method, URL, headers) behind the first line of a 503; None: it is a request like any."""
 
 NOWHERE: Any = deque(maxlen=0)
 """Keeps nothing of what is appended."""
@@ -31,8 +35,11 @@ class HeadsInTime(HttpToolsProtocol):
     requests it is uvicorn's keep-alive that ends a connection.
     """
 
-    def __init__(self, *args: Any, header_timeout_s: float, **named: Any) -> None:
+    def __init__(
+        self, *args: Any, header_timeout_s: float, refusal: Refusal | None = None, **named: Any
+    ) -> None:
         super().__init__(*args, **named)
+        self._refusal = refusal
         self._patience_s = header_timeout_s
         self._coming = False
         self._came_bytes = 0
@@ -53,8 +60,33 @@ class HeadsInTime(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._coming = False
-        super().on_headers_complete()
+        if self._refusal is None or not self._turned_away(self._refusal):
+            super().on_headers_complete()
         self.headers = NOWHERE  # uvicorn takes what follows the last chunk for headers, an API key among them
+
+    def _turned_away(self, refusal: Refusal) -> bool:
+        """Answered here; its body, if any, is read past. Not while an answer before it is still due."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False
+        told = refusal(self.parser.get_method(), self.url, self.headers)
+        if told is None:
+            return False
+        self.cycle = cast(Any, TurnedAway())
+        kept = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
+        usual = (*self.server_state.default_headers, *([] if kept else [(b"connection", b"close")]))
+        head = b"".join(b"%s: %s\r\n" % pair for pair in usual)
+        self.transport.write(STATUS_LINE[503] + head + told)
+        if not kept:
+            self.transport.close()
+        self.on_response_complete()
+        return True
+
+    def on_message_complete(self) -> None:
+        """A body that ended after its answer has stopped the clock of a kept connection: it starts anew."""
+        super().on_message_complete()
+        if self.cycle.response_complete and self.timeout_keep_alive_task is None:
+            patience = (self.timeout_keep_alive, self.timeout_keep_alive_handler)
+            self.timeout_keep_alive_task = self.loop.call_later(*patience)
 
     def on_body(self, body: bytes) -> None:
         self._fed = True
@@ -125,6 +157,17 @@ class HeadsInTime(HttpToolsProtocol):
             self._clock = None
 
 
-def heads_in_time(header_timeout_s: float) -> Any:
+class TurnedAway:
+    """In the place of uvicorn's cycle: a request that was answered without one."""
+
+    disconnected = False
+    response_started = response_complete = True
+    more_body = False
+
+    def __init__(self) -> None:
+        self.message_event = asyncio.Event()
+
+
+def heads_in_time(header_timeout_s: float, refusal: Refusal | None = None) -> Any:
     """What uvicorn takes as `http`."""
-    return partial(HeadsInTime, header_timeout_s=header_timeout_s)
+    return partial(HeadsInTime, header_timeout_s=header_timeout_s, refusal=refusal)

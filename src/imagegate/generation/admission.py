@@ -9,7 +9,7 @@ from imagegate.domain import GenerationRequest, Plan, Principal
 from imagegate.errors import BillingUnavailable, CallerError, Overloaded
 from imagegate.generation.inputs import gather
 from imagegate.generation.moderating import check_input, policy_of
-from imagegate.identity.limits import NOTHING, Taken, wants_of
+from imagegate.identity.limits import NOTHING, RateLimited, Taken, wants_of
 from imagegate.load import Lease, weight_of
 from imagegate.moderation.verdicts import Verdict
 from imagegate.services import Services
@@ -51,8 +51,10 @@ async def enter(
         if wants := wants_of(principal, images, slot=slot):
             lease_s = services.settings.deadline_s + AFTER_DEADLINE_S
             taken = await services.limiter.take(wants, lease_s)
-    except BaseException:
+    except BaseException as error:
         services.load.leave(principal.account_id)
+        if isinstance(error, RateLimited):
+            await services.load.refusals.pace(principal.account_id)
         raise
     if request.images:
         lease = services.load.lease(pictures_weight(request))

@@ -13,7 +13,7 @@ from imagegate.generation import pipeline
 from imagegate.load import SMALL_BYTES, Lease
 from imagegate.services import Services
 from imagegate.web.dependencies import asked_of, own_key_of
-from imagegate.web.guards import check_head, length_of, parse_object, read_json_body, text_of
+from imagegate.web.guards import check_head, length_of, parse_object, read_json_body, text_of, turn
 from imagegate.web.listener import Listener
 
 INLINE_BYTES = 256 * 1024
@@ -25,7 +25,7 @@ Read = Callable[[dict[str, Any]], Meant]
 
 async def read_json(request: Request, services: Services, read: Read[Meant]) -> Meant:
     """What the body means. Raises what `web.guards` and `read` raise, and Overloaded before a byte of it is read."""
-    services.load.check_late()
+    await turn(request, services.load)
     size_bytes = length_of(request)
     if size_bytes is not None and size_bytes <= SMALL_BYTES:
         return await _read(request, services, read)

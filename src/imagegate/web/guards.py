@@ -10,8 +10,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Message
 
+from imagegate.domain import Principal
 from imagegate.errors import InvalidRequest, RequestTimeout, TooLarge, UnsupportedMedia
-from imagegate.load import Lease
+from imagegate.load import Lease, Load
 from imagegate.settings import Settings
 from imagegate.web.dependencies import headers_of
 
@@ -29,6 +30,13 @@ async def read_body(request: Request, settings: Settings, lease: Lease | None = 
     if not first.get("more_body", False):
         return bytes(first.get("body", b""))
     return await read_pieces(request, settings, first.get("body", b""), lease)
+
+
+async def turn(request: Request, load: Load) -> None:
+    """Before anything of the body is read. Raises Overloaded; else returns when its account is the next to begin."""
+    load.check_late()
+    principal: Principal = request.state.principal
+    await load.turns.come(principal.account_id)
 
 
 def length_of(request: Request) -> int | None:

@@ -85,9 +85,9 @@ class Shell:
         telemetry: Telemetry | None = None,
     ) -> None:
         self.api = api
-        self._hot = hot
+        self.hot = hot
         self._faces = faces
-        self._telemetry = telemetry or Telemetry()
+        self.telemetry = telemetry or Telemetry()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -108,14 +108,14 @@ class Shell:
                 raise
         finally:
             if dressed.begun:
-                self._telemetry.count_request(scope["method"], route_of(scope), dressed.status)
+                self.telemetry.count_request(scope["method"], route_of(scope), dressed.status)
 
     async def _serve(self, scope: Scope, receive: Receive, dressed: "Dressed") -> None:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEADERS:
             error = HeaderTooLarge(f"The headers are longer than {LONGEST_HEADERS} bytes.")
             await _plain_error(error, scope)(scope, receive, dressed)
             return
-        hot = self._hot.get((scope["method"], scope["path"]))
+        hot = self.hot.get((scope["method"], scope["path"]))
         if hot is None:
             await self.api(scope, receive, dressed)
             return
