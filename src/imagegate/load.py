@@ -3,14 +3,14 @@
 Whoever is refused here has cost nearly nothing: nothing was parsed, no wallet was touched, and trying again is safe.
 """
 
-import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from uuid import UUID
 
 from imagegate.errors import Overloaded
+from imagegate.held import HeldBytes
 from imagegate.settings import Settings
 from imagegate.turns import Refusals, Turns
 
@@ -51,7 +51,7 @@ class Lease:
         self.held_bytes += weight
 
     def end(self) -> None:
-        self._load.give(self.held_bytes)
+        self._load.bytes.give(self.held_bytes)
         self.held_bytes = 0
 
 
@@ -62,16 +62,14 @@ class Load:
         self._most = settings.max_in_flight
         self._most_calls = settings.max_provider_calls or max(1, settings.max_in_flight // 2)
         self._late_s = settings.shed_late_ms / 1000
-        self.budget_bytes = settings.max_held_bytes
+        self.bytes = HeldBytes(settings.max_held_bytes)
         self.accounts: Counter[UUID] = Counter()
         self.in_flight = 0
         self.calls: Counter[str] = Counter()
-        self.held_bytes = self.peak_bytes = 0
         self.shed: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self.shedding = False
         self.turns = Turns()
         self.refusals = Refusals()
-        self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._refused: dict[UUID, float] = {}
         self._late = 0
         self._late_since = self._wary_until = float("-inf")
@@ -147,10 +145,8 @@ class Load:
         Waits for room in the order of arrival, up to PATIENCE_S. Raises Overloaded.
         """
         weight = weight_of(size_bytes)
-        if self._queue or not self._fits(weight):
-            await self._turn(weight)
-        else:
-            self._add(weight)
+        if not await self.bytes.take(weight, PATIENCE_S):
+            self._refuse("bytes", NO_BYTES)
         lease = Lease(self, weight)
         try:
             yield lease
@@ -159,46 +155,14 @@ class Load:
 
     def lease(self, weight_bytes: int) -> Lease:
         """Of what was read already: it counts, and is not refused. Whoever asks for it ends it."""
-        self._add(weight_bytes)
+        self.bytes.add(weight_bytes)
         return Lease(self, weight_bytes)
 
     def take(self, more_bytes: int) -> None:
         """Raises Overloaded."""
-        if not self._fits(more_bytes):
+        if not self.bytes.fits(more_bytes):
             self._refuse("bytes", NO_BYTES)
-        self._add(more_bytes)
-
-    def give(self, size_bytes: int) -> None:
-        self.held_bytes -= size_bytes
-        while self._queue and self._fits(self._queue[0][0]):
-            weight, turn = self._queue.popleft()
-            self._add(weight)
-            turn.set_result(None)
-
-    async def _turn(self, weight: int) -> None:
-        """Returns once the weight is held. Whoever leaves before, or is refused, lets those behind come up."""
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        place = (weight, turn)
-        self._queue.append(place)
-        try:
-            await asyncio.wait({turn}, timeout=PATIENCE_S)
-        except asyncio.CancelledError:
-            if turn.done():
-                self.give(weight)
-            raise
-        finally:
-            if not turn.done():
-                self._queue.remove(place)
-                self.give(0)
-        if not turn.done():
-            self._refuse("bytes", NO_BYTES)
-
-    def _fits(self, more_bytes: int) -> bool:
-        return self.held_bytes + more_bytes <= self.budget_bytes
-
-    def _add(self, size_bytes: int) -> None:
-        self.held_bytes += size_bytes
-        self.peak_bytes = max(self.peak_bytes, self.held_bytes)
+        self.bytes.add(more_bytes)
 
     def _refuse(self, reason: str, text: str) -> None:
         self.shed[reason] += 1

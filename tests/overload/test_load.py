@@ -155,8 +155,8 @@ async def test_bodies_wait_for_room_in_the_order_of_arrival() -> None:
     await asyncio.gather(read(1, 3 * MIB), read(2, 3 * MIB), read(3, 3 * MIB), read(4, MIB))
 
     assert done == [1, 2, 3, 4]
-    assert load.peak_bytes <= load.budget_bytes
-    assert load.held_bytes == 0
+    assert load.bytes.peak_bytes <= load.bytes.budget_bytes
+    assert load.bytes.held_bytes == 0
 
 
 async def test_a_body_that_finds_no_room_in_time_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,8 +169,8 @@ async def test_a_body_that_finds_no_room_in_time_is_refused(monkeypatch: pytest.
                 pytest.fail("there was no room")
 
     async with load.reading(4 * MIB):
-        assert load.held_bytes == 10 * MIB
-    assert load.held_bytes == 0
+        assert load.bytes.held_bytes == 10 * MIB
+    assert load.bytes.held_bytes == 0
 
 
 async def test_whoever_stops_waiting_leaves_its_turn_to_the_next() -> None:
@@ -187,7 +187,7 @@ async def test_whoever_stops_waiting_leaves_its_turn_to_the_next() -> None:
     await asyncio.wait_for(kept, 1)
 
     assert left.cancelled()
-    assert load.held_bytes == 0
+    assert load.bytes.held_bytes == 0
 
 
 async def test_whoever_gives_up_no_longer_stands_in_the_way() -> None:
@@ -207,7 +207,7 @@ async def test_whoever_gives_up_no_longer_stands_in_the_way() -> None:
         await asyncio.wait_for(small, 1)
 
     assert done == ["small"]
-    assert load.held_bytes == 0
+    assert load.bytes.held_bytes == 0
 
 
 async def test_a_turn_that_comes_together_with_a_cancel_is_given_back() -> None:
@@ -224,7 +224,7 @@ async def test_a_turn_that_comes_together_with_a_cancel_is_given_back() -> None:
     await asyncio.wait({waiting})
 
     assert waiting.cancelled()
-    assert load.held_bytes == 0
+    assert load.bytes.held_bytes == 0
 
 
 async def test_a_body_of_unknown_length_is_refused_once_it_is_too_much() -> None:
@@ -235,7 +235,7 @@ async def test_a_body_of_unknown_length_is_refused_once_it_is_too_much() -> None
             lease.more(MIB // 2)
             with pytest.raises(Overloaded):
                 lease.more(3 * MIB)
-        assert load.held_bytes == int(2.5 * 3 * MIB)
+        assert load.bytes.held_bytes == int(2.5 * 3 * MIB)
 
-    assert load.peak_bytes <= load.budget_bytes
-    assert load.held_bytes == 0
+    assert load.bytes.peak_bytes <= load.bytes.budget_bytes
+    assert load.bytes.held_bytes == 0

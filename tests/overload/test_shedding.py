@@ -128,8 +128,8 @@ async def test_many_large_bodies_stay_inside_the_budget_and_all_are_drawn(
         answers = await asyncio.gather(*(http.post(EDITS, json=body) for _ in range(16)))
 
     assert [answer.status_code for answer in answers] == [200] * 16
-    assert gateway.load.peak_bytes > 2 * 2.5 * MIB
-    assert gateway.load.held_bytes == 0
+    assert gateway.load.bytes.peak_bytes > 2 * 2.5 * MIB
+    assert gateway.load.bytes.held_bytes == 0
 
 
 @pytest.mark.parametrize("form", [False, True])
@@ -172,6 +172,6 @@ async def test_a_body_in_chunks_counts_as_it_comes(
         refused = await http.post(GENERATIONS, content=pieces(), headers={"content-type": "application/json"})
 
     shed(refused)
-    assert gateway.load.held_bytes == 0
-    assert gateway.load.peak_bytes <= 4 * MIB
+    assert gateway.load.bytes.held_bytes == 0
+    assert gateway.load.bytes.peak_bytes <= 4 * MIB
     assert await account.balance() == (LIVE_TOKENS, 0)

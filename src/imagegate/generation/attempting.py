@@ -81,10 +81,11 @@ async def attempt(
     try:
         call = await _call(services, reservation, candidate, key, forms, images, run, started)
         failpoints.reach(services.settings, "before_dispatch")
-        result = await services.adapters[health.provider].generate(call)
-        failpoints.reach(services.settings, "after_answer")
-        delivering = deliver_all(services, reservation, candidate, result, run)
-        delivered = await services.spans.over("deliver", delivering)
+        with services.outbound.arriving.call():
+            result = await services.adapters[health.provider].generate(call)
+            failpoints.reach(services.settings, "after_answer")
+            delivering = deliver_all(services, reservation, candidate, result, run)
+            delivered = await services.spans.over("deliver", delivering)
     except (AttemptFailed, ContentRejected, InvalidRequest, ModerationUnavailable) as failed:
         error = as_told(failed, key)
     except BaseException:

@@ -16,6 +16,7 @@ import aiohttp
 import httpx
 from pydantic_core import to_json
 
+from imagegate.outbound.arriving import Arriving
 from imagegate.outbound.client import JSON, MAX_ANSWER_BYTES, Answer, build_post, post_json
 from imagegate.outbound.direct import DirectApi
 from imagegate.outbound.events import MAX_EVENT_BYTES, BothApi, Event, Take, post_events
@@ -62,6 +63,7 @@ class Outbound:
         self._input_names = input_names
         self._links = links
         self._allowed = frozenset(host.lower() for host in allow_private_hosts)
+        self.arriving = Arriving()
 
     async def post_json(
         self,

@@ -15,6 +15,7 @@ from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage, StreamWriter
 from yarl import URL
 
+from imagegate.outbound.arriving import LONG_BYTES, make_room
 from imagegate.outbound.client import Answer, Post, Sending, Target, declared_bytes, written
 from imagegate.outbound.events import Opened
 
@@ -127,14 +128,19 @@ async def read_answer(protocol: ResponseHandler, max_bytes: int) -> Answer | Non
     message, stream = await protocol.read()
     while is_interim(message):
         message, stream = await protocol.read()
-    if declared_bytes(message.headers) > max_bytes:
+    declared = declared_bytes(message.headers)
+    if declared > max_bytes:
         return None
+    if declared > LONG_BYTES:
+        await make_room(declared)
     chunks, size = [], 0
     while chunk := await stream.readany():
         size += len(chunk)
         if size > max_bytes:
             return None
         chunks.append(chunk)
+        if not declared and size - len(chunk) <= LONG_BYTES < size:
+            await make_room(0)
     return Answer(message.code, message.headers, b"".join(chunks))
 
 

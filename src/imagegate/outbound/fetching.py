@@ -13,6 +13,7 @@ from yarl import URL
 
 from imagegate.errors import Ambiguous, BilledInvalid
 from imagegate.outbound import guard
+from imagegate.outbound.arriving import LONG_BYTES, make_room
 from imagegate.outbound.client import USER_AGENT, declared_bytes
 
 MAX_REDIRECTS = 3
@@ -102,8 +103,11 @@ def status_error(provider: str, status: int) -> BilledInvalid | Ambiguous:
 async def read_image(response: aiohttp.ClientResponse, room: Room) -> bytes:
     most = min(room.each_bytes, room.left_bytes)
     too_long = TooLong(f"links to an image of more than {most} bytes")
-    if declared_bytes(response.headers) > most:
+    declared = declared_bytes(response.headers)
+    if declared > most:
         raise too_long
+    if declared > LONG_BYTES:
+        await make_room(declared)
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         size += len(chunk)

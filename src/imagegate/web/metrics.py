@@ -78,7 +78,7 @@ def read(services: Services, seen: Seen | None) -> Reading:
         picture_processes=services.pool.processes,
         log_lines_dropped=services.status.lines.dropped if services.status.lines else None,
         counts=services.status.counts,
-        held_bytes=services.load.held_bytes,
+        held_bytes=services.load.bytes.held_bytes,
         shed=services.load.shed,
         proof_violations=proof.violations if proof else None,
         proof_at_s=proof.at.timestamp() if proof else None,
