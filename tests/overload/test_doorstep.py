@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from httpx import AsyncClient
 
+from imagegate.cli.heads import HeadsInTime
 from imagegate.load import SMALL_BYTES, Load
 from imagegate.services import Services
 from tests.conftest import Account
@@ -149,3 +150,26 @@ async def test_each_is_counted(gateway: tuple[Load, str], account: Account) -> N
 
     assert f'imagegate_requests_total{{method="POST",route="{PATH}",status="503"}} 5.0' in told
     assert 'imagegate_shed_total{reason="late"} 5.0' in told
+
+
+@pytest.mark.parametrize("shedding", [True, False])
+async def test_a_body_that_comes_after_its_answer_leaves_no_connection_open_for_ever(
+    gateway: tuple[Load, str], account: Account, monkeypatch: pytest.MonkeyPatch, shedding: bool
+) -> None:
+    load, url = gateway
+    load.shedding = shedding
+    begin = HeadsInTime.connection_made
+
+    def impatient(protocol: HeadsInTime, transport: asyncio.Transport) -> None:
+        begin(protocol, transport)
+        protocol.timeout_keep_alive = 0.2  # type: ignore[assignment]
+
+    monkeypatch.setattr(HeadsInTime, "connection_made", impatient)
+    whole = ask(account) if shedding else ask(account).replace(b"Bearer igk_", b"Bearer other_")
+    async with connected(int(url.rpartition(":")[2])) as (reader, writer):
+        writer.write(whole[: -len(BODY)])
+        status, _, _ = await read_answer(reader)
+        writer.write(BODY)
+        rest = await all_of(reader)
+
+    assert (status, rest) == (503 if shedding else 401, b"")

@@ -84,7 +84,8 @@ class HeadsInTime(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A body that ended after its answer has stopped the clock of a kept connection: it starts anew."""
         super().on_message_complete()
-        if self.cycle.response_complete and self.timeout_keep_alive_task is None:
+        stopped = self.cycle.response_complete and self.timeout_keep_alive_task is None
+        if stopped and not self.transport.is_closing():
             patience = (self.timeout_keep_alive, self.timeout_keep_alive_handler)
             self.timeout_keep_alive_task = self.loop.call_later(*patience)
 
