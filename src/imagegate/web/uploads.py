@@ -17,7 +17,7 @@ from imagegate.errors import InvalidRequest, TooLarge, UnsupportedMedia
 from imagegate.load import Lease, Load
 from imagegate.settings import Settings
 from imagegate.web.dependencies import headers_of
-from imagegate.web.guards import check_head, length_of, received, turn
+from imagegate.web.guards import check_head, length_of, received
 
 MOST_PARTS = 128
 MOST_HEADERS = 8
@@ -64,7 +64,6 @@ async def read_form(request: Request, settings: Settings, load: Load, limits: Li
     Raises InvalidRequest (`invalid_multipart`, `duplicate_key`, `invalid_encoding`, `invalid_unicode`,
     `image_too_large`), TooLarge, RequestTimeout, UnsupportedMedia, and Overloaded before a byte of it is read.
     """
-    await turn(request, load)
     check_head(request, settings.max_upload_bytes)
     async with load.reading(length_of(request) or 0) as lease:
         return await _read_form(request, settings, limits, lease)

@@ -3,6 +3,7 @@ import io
 import re
 from html import unescape
 
+import pytest
 from httpx import AsyncClient, Response
 
 from imagegate.services import Services
@@ -45,6 +46,19 @@ async def test_prices_taken_out_and_put_in_again_change_nothing(
     assert list(csv.reader(io.StringIO(sheet))) == list(csv.reader(io.StringIO(api)))
     assert looked.status_code == 200
     assert "Nothing to change" in looked.text
+
+
+async def test_an_operators_file_is_never_shed(
+    writer: Seat, services: Services, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services.load, "looked", lambda *_: None)
+    monkeypatch.setattr(services.load, "shedding", True)
+
+    form = await client.post("/v1/images/edits", files={"image": b"no picture"}, data={"prompt": "a hat"})
+    looked = await upload(writer, (await writer.get("/console/prices/export.csv")).text, do="look")
+
+    assert form.status_code == 503
+    assert looked.status_code == 200
 
 
 async def test_what_was_looked_at_is_published_whole(writer: Seat, services: Services) -> None:

@@ -21,6 +21,7 @@ from imagegate.media.images import MAX_BYTES
 from imagegate.web.dependencies import authenticate, services_of
 from imagegate.web.drawing import Read, read_json
 from imagegate.web.faults import checked
+from imagegate.web.guards import turn
 from imagegate.web.pictures import MASK, PICTURES, pictures_of
 from imagegate.web.uploads import Form, Limits, Upload, is_form, read_form
 
@@ -91,6 +92,7 @@ async def answer_pictured(
     services = services_of(request)
     principal = await authenticate(request)
     if is_form(request):
+        await turn(request, services.load)
         wanted = of_form(await read_form(request, services.settings, services.load, FILES))
     else:
         wanted = await read_json(request, services, read)
