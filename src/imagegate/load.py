@@ -26,10 +26,12 @@ LATE_LOOKS = 3
 """Looks in a row that must find the loop late: one long step alone is no overload."""
 BURST_S = 0.5
 """It may be late for so long before anybody is shed: hundreds who come at the same moment are simply worked off."""
+BURST_TURN_S = 2.0
+"""For so long the last of them may wait for their turn to begin; once some were shed, as long as in other queues."""
 WARY_S = 10.0
 """For so long after shedding nothing counts as a burst: an overload that comes and goes is one."""
 WAITS = 2.5
-"""The queues of beginners and of the journal may be so much longer than the loop is late: some always wait in them."""
+"""The journal's queue may be so much longer than the loop is late: an open waits for a batch or two as a rule."""
 REASONS = ("late", "generations", "share", "bytes")
 
 
@@ -75,14 +77,19 @@ class Load:
         self._late_since = self._wary_until = float("-inf")
 
     def looked(self, late_s: float, waited_s: float = 0.0) -> None:
-        """One look found the loop so late, and an open of the journal that has waited for so long."""
-        waited_s = max(waited_s, self.turns.waited_s)
-        late = late_s > self._late_s or waited_s > self._late_s * WAITS
+        """One look found the loop so late, and an open of the journal that has waited for so long.
+
+        While that is longer than the loop may be late nobody begins: whoever waits in the journal is refused in time.
+        """
+        now, most_s = monotonic(), self._late_s * WAITS
+        wary = now < self._wary_until
+        crowded = self.turns.waited_s > (most_s if wary else BURST_TURN_S)
+        self.turns.hold(waited_s > self._late_s)
+        late = crowded or late_s > self._late_s or waited_s > most_s
         self._late = self._late + 1 if late else 0
-        now = monotonic()
         if self._late == 1:
             self._late_since = now
-        lasting = now - self._late_since >= BURST_S or now < self._wary_until
+        lasting = crowded or wary or now - self._late_since >= BURST_S
         self.shedding = self._late >= LATE_LOOKS and lasting
         if self.shedding:
             self._wary_until = now + WARY_S

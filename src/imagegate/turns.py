@@ -20,11 +20,12 @@ class Turns:
 
     def __init__(self) -> None:
         self._begun = 0
+        self._held = False
         self._waiting: OrderedDict[UUID, deque[Place]] = OrderedDict()
 
     async def come(self, account: UUID) -> None:
         """Returns when it is the account's turn."""
-        if self._begun < PER_TURN and not self._waiting:
+        if self._begun < PER_TURN and not self._waiting and not self._held:
             self._begin()
             return
         place = (monotonic(), asyncio.get_running_loop().create_future())
@@ -38,6 +39,12 @@ class Turns:
             return 0.0
         return monotonic() - min(places[0][0] for places in self._waiting.values())
 
+    def hold(self, held: bool) -> None:
+        """While it is so nobody begins: what comes next on the way is behind."""
+        self._held = held
+        if not held and self._waiting and self._begun == 0:
+            self._next_turn()
+
     def _begin(self) -> None:
         if self._begun == 0:
             asyncio.get_running_loop().call_soon(self._next_turn)
@@ -45,7 +52,7 @@ class Turns:
 
     def _next_turn(self) -> None:
         self._begun = 0
-        while self._waiting and self._begun < PER_TURN:
+        while self._waiting and self._begun < PER_TURN and not self._held:
             self._call_next()
 
     def _call_next(self) -> None:

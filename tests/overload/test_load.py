@@ -10,6 +10,7 @@ from imagegate import load as loads
 from imagegate.errors import Overloaded
 from imagegate.load import Load
 from imagegate.settings import Settings
+from imagegate.turns import Turns
 
 MIB = 1024 * 1024
 HOG, OTHER = UUID(int=1), UUID(int=2)
@@ -124,6 +125,21 @@ def test_an_overload_that_comes_and_goes_is_shed_at_once_and_one_long_step_is_no
     later = clock.look(0.4, late_s=0.2)
 
     assert (first, step, again, later) == (True, False, True, False)
+
+
+def test_a_queue_of_beginners_is_worked_off_once_and_kept_short_after_some_were_shed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load, waited = load_of(shed_late_ms=100), [0.0]
+    clock = Clock(load, monkeypatch)
+    monkeypatch.setattr(Turns, "waited_s", property(lambda _: waited[0]))
+
+    told = []
+    for waited_s in (loads.BURST_TURN_S - 0.1, loads.BURST_TURN_S + 0.1, 0.3, 0.2, 0.3):
+        waited[0] = waited_s
+        told.append(clock.look(1.0, late_s=0.0))
+
+    assert told == [False, True, True, False, True]
 
 
 def test_a_journal_that_is_behind_sheds_before_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

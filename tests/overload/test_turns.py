@@ -56,6 +56,37 @@ async def test_accounts_take_turns() -> None:
     assert order.count(HOG) == 40
 
 
+async def test_while_it_is_held_nobody_begins_and_then_all_do() -> None:
+    turns, begun = Turns(), list[int]()
+
+    async def one(number: int) -> None:
+        await turns.come(HOG)
+        begun.append(number)
+
+    turns.hold(True)
+    tasks = [asyncio.create_task(one(number)) for number in range(3 * PER_TURN)]
+    await asyncio.sleep(0.01)
+    meanwhile = list(begun)
+    turns.hold(False)
+    turns.hold(False)
+    await asyncio.wait_for(asyncio.gather(*tasks), 1)
+
+    assert (meanwhile, begun) == ([], list(range(3 * PER_TURN)))
+    assert turns.waited_s == 0.0
+
+
+async def test_a_hold_in_between_forgets_nobody() -> None:
+    turns = Turns()
+    tasks = [asyncio.create_task(turns.come(HOG)) for _ in range(5 * PER_TURN)]
+    await asyncio.sleep(0)
+    turns.hold(True)
+    await asyncio.sleep(0.01)
+    late = [asyncio.create_task(turns.come(QUIET)) for _ in range(PER_TURN)]
+    turns.hold(False)
+
+    await asyncio.wait_for(asyncio.gather(*tasks, *late), 1)
+
+
 async def test_whoever_gives_up_holds_nobody_up() -> None:
     turns = Turns()
     waiting = [asyncio.create_task(turns.come(HOG)) for _ in range(5 * PER_TURN)]

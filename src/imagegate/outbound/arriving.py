@@ -14,7 +14,7 @@ LONG_BYTES = 256 * 1024
 """Shorter ones never wait."""
 UNTOLD_BYTES = 3 * 1024 * 1024
 """What one takes that does not tell its length: a picture of 2 MB as base64."""
-BUDGET_BYTES = 48 * 1024 * 1024
+BUDGET_BYTES = 24 * 1024 * 1024
 """With more in memory none is stored sooner: they are decoded by a few threads."""
 PATIENCE_S = 5.0
 """None waits for longer: a picture that was made must not be lost for want of room."""
