@@ -27,7 +27,8 @@ LATE_LOOKS = 3
 BURST_S = 0.5
 """It may be late for so long before anybody is shed: hundreds who come at the same moment are simply worked off."""
 BURST_TURN_S = 2.0
-"""For so long the last of them may wait for their turn to begin; once some were shed, as long as in other queues."""
+BURST_WAITING = 600
+"""So long, and so many, may wait for their turn to begin; once some were shed, as long as in the journal's queue."""
 WARY_S = 10.0
 """For so long after shedding nothing counts as a burst: an overload that comes and goes is one."""
 WAITS = 2.5
@@ -83,7 +84,8 @@ class Load:
         """
         now, most_s = monotonic(), self._late_s * WAITS
         wary = now < self._wary_until
-        crowded = self.turns.waited_s > (most_s if wary else BURST_TURN_S)
+        most_turn_s = most_s if wary else BURST_TURN_S
+        crowded = self.turns.waiting > BURST_WAITING or self.turns.waited_s > most_turn_s
         self.turns.hold(waited_s > self._late_s)
         late = crowded or late_s > self._late_s or waited_s > most_s
         self._late = self._late + 1 if late else 0

@@ -33,6 +33,10 @@ class Turns:
         await place[1]
 
     @property
+    def waiting(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    @property
     def waited_s(self) -> float:
         """Since when the one who has waited longest does. 0: nobody waits."""
         if not self._waiting:

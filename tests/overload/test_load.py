@@ -142,6 +142,18 @@ def test_a_queue_of_beginners_is_worked_off_once_and_kept_short_after_some_were_
     assert told == [False, True, True, False, True]
 
 
+def test_a_burst_of_more_than_are_soon_worked_off_is_shed(monkeypatch: pytest.MonkeyPatch) -> None:
+    load, waiting = load_of(shed_late_ms=100), [loads.BURST_WAITING]
+    clock = Clock(load, monkeypatch)
+    monkeypatch.setattr(Turns, "waiting", property(lambda _: waiting[0]))
+
+    burst = clock.look(1.0, late_s=0.0)
+    waiting[0] += 1
+    crowd = clock.look(0.1, late_s=0.0)
+
+    assert (burst, crowd) == (False, True)
+
+
 def test_a_journal_that_is_behind_sheds_before_it_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(load_of(shed_late_ms=50), monkeypatch)
 

@@ -106,10 +106,10 @@ async def test_the_one_who_has_waited_longest_tells_how_long(monkeypatch: pytest
     tasks = [asyncio.create_task(turns.come(HOG)) for _ in range(PER_TURN + 1)]
     await asyncio.sleep(0)
     now[0] = 10.5
-    waited_s = turns.waited_s
+    waited_s, waiting = turns.waited_s, turns.waiting
     await asyncio.gather(*tasks)
 
-    assert waited_s == 0.5
+    assert (waited_s, waiting, turns.waiting) == (0.5, 1, 0)
     assert turns.waited_s == 0.0
 
 
