@@ -128,7 +128,9 @@ async def test_many_large_pictures_at_once_are_read_a_few_at_a_time_and_all_are_
     assert (await account.balance())[1] == 0
 
 
-async def test_pictures_behind_links_count_too(services: Services, fake: FakeProvider) -> None:
+async def test_pictures_behind_links_count_too(
+    services: Services, fake: FakeProvider, client: AsyncClient
+) -> None:
     fake.pages["/grain.png"] = (200, {}, GRAIN)
     arrivals = services.outbound.arriving
 
@@ -141,6 +143,13 @@ async def test_pictures_behind_links_count_too(services: Services, fake: FakePro
             provider="fal",
         )
         held = arrivals.held.held_bytes
+        told = (await client.get("/metrics")).text
     del fake.pages["/grain.png"]
 
     assert (read, held, arrivals.held.held_bytes) == (GRAIN, len(GRAIN), 0)
+    assert [
+        float(line.split()[1])
+        for line in told.splitlines()
+        if line.startswith("imagegate_provider_answers_bytes ")
+    ] == [len(GRAIN)]
+    assert "imagegate_requests_waiting 0.0" in told

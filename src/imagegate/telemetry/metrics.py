@@ -17,6 +17,7 @@ class Reading:
     """What is read as somebody looks. None: unknown, and then left out; the ledger's, when it cannot be read."""
 
     in_flight: int
+    requests_waiting: int | None = None
     journal_waiting: int | None = None
     limiter_fallbacks: int | None = None
     database_up: bool = False
@@ -36,6 +37,7 @@ class Reading:
     """How often moderation said what, by stage and verdict."""
     counts: Counts | None = None
     held_bytes: int | None = None
+    answers_bytes: int | None = None
     shed: Mapping[str, int] | None = None
     """Requests for images refused before they were read or held, by reason."""
 
@@ -67,6 +69,11 @@ OFFERING_GAUGES = (
 
 GAUGES = (
     ("imagegate_generations_in_flight", "Generations this process works on.", "in_flight"),
+    (
+        "imagegate_requests_waiting",
+        "Requests for images that wait for their turn to begin.",
+        "requests_waiting",
+    ),
     ("imagegate_journal_waiting", "Items that wait for the journal's next batch.", "journal_waiting"),
     ("imagegate_database_up", "1 when the database answered the last look.", "database_up"),
     (
@@ -84,6 +91,11 @@ GAUGES = (
         "imagegate_held_bytes",
         "Of the budget for bodies and pictures of callers, what is held now.",
         "held_bytes",
+    ),
+    (
+        "imagegate_provider_answers_bytes",
+        "Of long answers of providers, what was read and is not stored yet.",
+        "answers_bytes",
     ),
     ("imagegate_jobs_waiting", "Async jobs that nobody works on yet.", "jobs_waiting"),
     (

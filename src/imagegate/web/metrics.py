@@ -65,6 +65,7 @@ def read(services: Services, seen: Seen | None) -> Reading:
     gauges, proof, hooks = seen or (None, None, None)
     return Reading(
         in_flight=len(services.status.running),
+        requests_waiting=services.load.turns.waiting,
         journal_waiting=len(services.journal),
         limiter_fallbacks=getattr(services.limiter, "fell_back", None),
         database_up=seen is not None,
@@ -79,6 +80,7 @@ def read(services: Services, seen: Seen | None) -> Reading:
         log_lines_dropped=services.status.lines.dropped if services.status.lines else None,
         counts=services.status.counts,
         held_bytes=services.load.bytes.held_bytes,
+        answers_bytes=services.outbound.arriving.held.held_bytes,
         shed=services.load.shed,
         proof_violations=proof.violations if proof else None,
         proof_at_s=proof.at.timestamp() if proof else None,
