@@ -16,7 +16,10 @@ def run(base_url: str, key: str, prompt: str, n: int = 1) -> str:
     from langchain_community.utilities.dalle_image_generator import DallEAPIWrapper
 
     wrapper = DallEAPIWrapper(model="sandbox", api_key=key, base_url=base_url, size="256x256", n=n)
-    return str(wrapper.run(prompt))
+    try:
+        return str(wrapper.run(prompt))
+    finally:
+        wrapper.client._client.close()  # it is left open otherwise, and collected in a later test
 
 
 @pytest.mark.parametrize("prefix", ["/v1", "/openai/v1", "/api/v1"])

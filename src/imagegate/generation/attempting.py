@@ -5,14 +5,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import partial
 from time import monotonic
 
 import structlog
 
 from imagegate import failpoints
-from imagegate.catalogue.upstream_cost import delivered_cost_usd, worst_cost_usd
 from imagegate.domain import (
     Attempt,
     Candidate,
@@ -25,7 +23,6 @@ from imagegate.domain import (
     unkept,
 )
 from imagegate.errors import (
-    Ambiguous,
     AttemptFailed,
     BilledInvalid,
     ContentRejected,
@@ -39,6 +36,7 @@ from imagegate.errors import (
 )
 from imagegate.generation import records
 from imagegate.generation.choosing import report
+from imagegate.generation.costing import at_risk_usd, cost_usd, given
 from imagegate.generation.delivery import deliver
 from imagegate.generation.inputs import Forms
 from imagegate.generation.previews import showing
@@ -219,36 +217,6 @@ async def deliver_all(
         raise unfit[0] if unfit else BilledInvalid(candidate.offering.provider, "answered without an image")
     run.ended += sum(1 for end in ends if isinstance(end, OutputBlocked | ModerationUnavailable))
     return len(usable)
-
-
-def given(result: ProviderResult, error: ImagegateError | None, delivered: int) -> int:
-    """The images that a provider has certainly billed: those that came, when any was fit to be looked at."""
-    withheld = isinstance(error, OutputBlocked | ModerationUnavailable)
-    return len(result.images) if delivered or withheld else 0
-
-
-def cost_usd(candidate: Candidate, result: ProviderResult, delivered: int) -> Decimal | None:
-    """What the provider charges: its own word, else what the catalogue makes of its answer."""
-    if result.cost_usd is not None or not delivered:
-        return result.cost_usd
-    fit = candidate.fit
-    return delivered_cost_usd(candidate.offering, result.usage, fit.size, fit.quality, delivered)
-
-
-def at_risk_usd(
-    services: Services, candidate: Candidate, error: ImagegateError | None, images: int
-) -> Decimal | None:
-    """What the provider may have billed for an attempt without an image; None when it certainly did not."""
-    if isinstance(error, RefusedUnbilled):
-        provider = services.catalogue.providers[candidate.offering.provider]
-        possible = error.at_risk and not provider.errors_unbilled
-    else:
-        possible = isinstance(error, Ambiguous | BilledInvalid)
-    if not possible:
-        return None
-    fit = candidate.fit
-    cost = worst_cost_usd(candidate.offering, fit.size, fit.quality, fit.previews)
-    return None if cost is None else cost * images
 
 
 def call_for(
