@@ -23,9 +23,13 @@ SIDE = 1024
 GRAIN = encoded("png", Image.frombytes("RGB", (SIDE, SIDE), os.urandom(SIDE * SIDE * 3)))
 
 
-async def hold(arrivals: Arriving, size_bytes: int, until: asyncio.Event) -> None:
+async def hold(
+    arrivals: Arriving, size_bytes: int, until: asyncio.Event, read: list[int] | None = None
+) -> None:
     with arrivals.call():
         await make_room(size_bytes)
+        if read is not None:
+            read.append(size_bytes)
         await until.wait()
 
 
@@ -69,15 +73,30 @@ async def test_one_that_is_larger_than_the_budget_is_read_alone() -> None:
 
 async def test_none_waits_for_longer_than_its_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arriving, "PATIENCE_S", 0.01)
-    arrivals, stored = Arriving(10 * MIB), asyncio.Event()
+    arrivals, stored, read = Arriving(10 * MIB), asyncio.Event(), list[int]()
 
-    calls = [asyncio.create_task(hold(arrivals, 6 * MIB, stored)) for _ in range(3)]
-    await asyncio.sleep(0.2)
-    over = arrivals.held.held_bytes
+    calls = [asyncio.create_task(hold(arrivals, 6 * MIB, stored, read)) for _ in range(3)]
+    await asyncio.sleep(0.5)
+    meanwhile = len(read)
     stored.set()
     await asyncio.gather(*calls)
 
-    assert (over, arrivals.held.held_bytes) == (18 * MIB, 0)
+    assert (meanwhile, arrivals.held.held_bytes) == (3, 0)
+
+
+async def test_one_that_comes_in_drops_does_not_keep_its_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arriving, "PATIENCE_S", 0.05)
+    arrivals, never = Arriving(10 * MIB), asyncio.Event()
+
+    dripping = asyncio.create_task(hold(arrivals, 10 * MIB, never))
+    await turn()
+    meanwhile = arrivals.held.held_bytes
+    await asyncio.sleep(0.2)
+    expired = arrivals.held.held_bytes
+    dripping.cancel()
+    await asyncio.wait({dripping})
+
+    assert (meanwhile, expired, arrivals.held.held_bytes) == (10 * MIB, 0, 0)
 
 
 async def test_the_second_picture_of_a_call_does_not_wait_for_its_first() -> None:

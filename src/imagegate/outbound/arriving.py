@@ -4,6 +4,7 @@ An answer that waits stays in its connection, whose sender waits too. Otherwise 
 the same moment would all be read at once.
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,8 +17,9 @@ UNTOLD_BYTES = 3 * 1024 * 1024
 """What one takes that does not tell its length: a picture of 2 MB as base64."""
 BUDGET_BYTES = 24 * 1024 * 1024
 """With more in memory none is stored sooner: they are decoded by a few threads."""
-PATIENCE_S = 5.0
-"""None waits for longer: a picture that was made must not be lost for want of room."""
+PATIENCE_S = 3.0
+"""None waits for longer: a picture that was made must not be lost for want of room. And none has its room for longer:
+one that comes in drops must not keep others waiting."""
 
 
 class Call:
@@ -27,6 +29,7 @@ class Call:
         self._held = held
         self._size_bytes = 0
         self._begun = self._ended = False
+        self._clock: asyncio.TimerHandle | None = None
 
     async def take(self, size_bytes: int) -> None:
         """Its first answer waits for room. Those after it do not: whoever waits and holds some may wait for itself."""
@@ -37,10 +40,16 @@ class Call:
         if not first or not await self._held.take(size_bytes, PATIENCE_S):
             self._held.add(size_bytes)
         self._size_bytes += size_bytes
+        if first:
+            self._clock = asyncio.get_running_loop().call_later(PATIENCE_S, self.end)
 
     def end(self) -> None:
+        """Its room is free again. More than once is no fault."""
         self._ended = True
+        if self._clock is not None:
+            self._clock.cancel()
         self._held.give(self._size_bytes)
+        self._size_bytes = 0
 
 
 CALL: ContextVar[Call | None] = ContextVar("imagegate_call", default=None)
