@@ -23,10 +23,15 @@ SIDE = 1024
 GRAIN = encoded("png", Image.frombytes("RGB", (SIDE, SIDE), os.urandom(SIDE * SIDE * 3)))
 
 
+def later() -> float:
+    """A deadline that is far away."""
+    return asyncio.get_running_loop().time() + 60
+
+
 async def hold(
     arrivals: Arriving, size_bytes: int, until: asyncio.Event, read: list[int] | None = None
 ) -> None:
-    with arrivals.call():
+    with arrivals.call(later()):
         await make_room(size_bytes)
         if read is not None:
             read.append(size_bytes)
@@ -84,6 +89,23 @@ async def test_none_waits_for_longer_than_its_patience(monkeypatch: pytest.Monke
     assert (meanwhile, arrivals.held.held_bytes) == (3, 0)
 
 
+async def test_a_call_whose_time_is_nearly_up_does_not_spend_it_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(arriving, "PATIENCE_S", 600.0)
+    arrivals = Arriving(10 * MIB)
+    first = asyncio.create_task(hold(arrivals, 10 * MIB, asyncio.Event()))
+    await turn()
+
+    with arrivals.call(asyncio.get_running_loop().time() + 0.2):
+        await asyncio.wait_for(make_room(MIB), 30)
+    first.cancel()
+    await asyncio.wait({first})
+
+    assert arrivals.held.peak_bytes == 11 * MIB
+    assert arrivals.held.held_bytes == 0
+
+
 async def test_one_that_comes_in_drops_does_not_keep_its_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arriving, "PATIENCE_S", 0.05)
     arrivals, never = Arriving(10 * MIB), asyncio.Event()
@@ -102,7 +124,7 @@ async def test_one_that_comes_in_drops_does_not_keep_its_room(monkeypatch: pytes
 async def test_the_second_picture_of_a_call_does_not_wait_for_its_first() -> None:
     arrivals = Arriving(10 * MIB)
 
-    with arrivals.call():
+    with arrivals.call(later()):
         await asyncio.wait_for(asyncio.gather(*(make_room(6 * MIB) for _ in range(3))), 1)
         held = arrivals.held.held_bytes
 
@@ -116,7 +138,7 @@ async def test_what_outlives_its_call_holds_nothing() -> None:
         await ended.wait()
         await make_room(MIB)
 
-    with arrivals.call():
+    with arrivals.call(later()):
         task = asyncio.create_task(late())
         await turn()
     ended.set()
@@ -153,7 +175,7 @@ async def test_pictures_behind_links_count_too(
     fake.pages["/grain.png"] = (200, {}, GRAIN)
     arrivals = services.outbound.arriving
 
-    with arrivals.call():
+    with arrivals.call(later()):
         read = await services.outbound.fetch(
             f"{fake.origin}/grain.png",
             trusted_hosts=frozenset({"127.0.0.1"}),

@@ -79,7 +79,7 @@ async def attempt(
     try:
         call = await _call(services, reservation, candidate, key, forms, images, run, started)
         failpoints.reach(services.settings, "before_dispatch")
-        with services.outbound.arriving.call():
+        with services.outbound.arriving.call(reservation.deadline):
             result = await services.adapters[health.provider].generate(call)
             failpoints.reach(services.settings, "after_answer")
             delivering = deliver_all(services, reservation, candidate, result, run)

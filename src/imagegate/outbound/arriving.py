@@ -18,15 +18,15 @@ UNTOLD_BYTES = 3 * 1024 * 1024
 BUDGET_BYTES = 24 * 1024 * 1024
 """With more in memory none is stored sooner: they are decoded by a few threads."""
 PATIENCE_S = 3.0
-"""None waits for longer: a picture that was made must not be lost for want of room. And none has its room for longer:
-one that comes in drops must not keep others waiting."""
+"""None waits for longer, nor for more than half of the time that is left: a picture that was made must not be lost for
+want of room. And none has its room for longer: one that comes in drops must not keep others waiting."""
 
 
 class Call:
     """What the answers of one call to a provider hold, until it has ended."""
 
-    def __init__(self, held: HeldBytes) -> None:
-        self._held = held
+    def __init__(self, held: HeldBytes, deadline: float) -> None:
+        self._held, self._deadline = held, deadline
         self._size_bytes = 0
         self._begun = self._ended = False
         self._clock: asyncio.TimerHandle | None = None
@@ -35,13 +35,14 @@ class Call:
         """Its first answer waits for room. Those after it do not: whoever waits and holds some may wait for itself."""
         if self._ended:
             return
-        first, self._begun = not self._begun, True
+        loop, first, self._begun = asyncio.get_running_loop(), not self._begun, True
         size_bytes = min(size_bytes, self._held.budget_bytes)
-        if not first or not await self._held.take(size_bytes, PATIENCE_S):
+        patience_s = min(PATIENCE_S, max(self._deadline - loop.time(), 0.0) / 2)
+        if not first or not await self._held.take(size_bytes, patience_s):
             self._held.add(size_bytes)
         self._size_bytes += size_bytes
         if first:
-            self._clock = asyncio.get_running_loop().call_later(PATIENCE_S, self.end)
+            self._clock = loop.call_later(PATIENCE_S, self.end)
 
     def end(self) -> None:
         """Its room is free again. More than once is no fault."""
@@ -63,9 +64,12 @@ class Arriving:
         self.held = HeldBytes(budget_bytes)
 
     @contextmanager
-    def call(self) -> Iterator[None]:
-        """Around a call to a provider, until its pictures are stored: then there is room again."""
-        call = Call(self.held)
+    def call(self, deadline: float) -> Iterator[None]:
+        """Around a call to a provider, until its pictures are stored: then there is room again.
+
+        deadline: of the call, by the event loop's clock.
+        """
+        call = Call(self.held, deadline)
         token = CALL.set(call)
         try:
             yield
