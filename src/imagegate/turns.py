@@ -72,7 +72,9 @@ class Turns:
 AT_ONCE = 50
 PER_S = 50
 LONGEST_S = 1.0
+"""As long as `Retry-After` asks them to wait at least."""
 FORGET_ABOVE = 1_000
+"""Accounts. Those that have not been refused of late are forgotten then."""
 
 
 class Refusals:

@@ -4,16 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from http import HTTPStatus
 from typing import Any, cast
 
-from pydantic_core import to_json
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from imagegate.errors import CallerError, HeaderTooLarge, InvalidRequest, RequestTimeout
-from imagegate.errors.catalogue import link_of
 from imagegate.ids import new_id, public_id
-from imagegate.web.process import openai_error
+from imagegate.web.doorstep import answer
 
 LONGEST_HEAD_BYTES = 64 * 1024
 """Of a head that is still coming; what a whole one may have is less, and is told by the application."""
@@ -139,17 +136,8 @@ class HeadsInTime(HttpToolsProtocol):
         if self._answering:  # a refusal now would be read as that answer, or as a part of it
             self.transport.close()
             return
-        status, told = openai_error(error, public_id("req", new_id()))
-        body = to_json(told)
-        lines = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
-            "content-type: application/json",
-            f"content-length: {len(body)}",
-            f"x-should-retry: {'true' if error.should_retry else 'false'}",
-            f"link: {link_of(error.code)}",
-            "connection: close",
-        )
-        self.transport.write("\r\n".join((*lines, "", "")).encode("latin-1") + body)
+        told = answer(error, public_id("req", new_id()))
+        self.transport.write(STATUS_LINE[error.status] + b"connection: close\r\n" + told)
         self.transport.close()
 
     def _stop_clock(self) -> None:

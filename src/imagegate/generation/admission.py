@@ -80,7 +80,11 @@ def pictures_weight(request: GenerationRequest) -> int:
 async def count(services: Services, principal: Principal) -> Taken:
     """Count a request that makes no image, like a dry run. Raises RateLimited."""
     wants = wants_of(principal, 0, slot=False)
-    return await services.limiter.take(wants, 1.0) if wants else NOTHING
+    try:
+        return await services.limiter.take(wants, 1.0) if wants else NOTHING
+    except RateLimited:
+        await services.load.refusals.pace(principal.account_id)
+        raise
 
 
 async def leave(services: Services, admission: Admission, *, images_back: bool) -> None:

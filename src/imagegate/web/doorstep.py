@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from pydantic_core import to_json
 
-from imagegate.errors import Overloaded
+from imagegate.errors import ImagegateError, Overloaded
 from imagegate.errors.catalogue import link_of
 from imagegate.load import SMALL_BYTES, Load
 from imagegate.telemetry import Telemetry
@@ -53,16 +53,17 @@ def is_short(headers: Headers) -> bool:
     return not any(name in said for name in OTHERWISE) and length.isdigit() and int(length) <= SMALL_BYTES
 
 
-def answer(error: Overloaded, request_id: str) -> bytes:
-    """Headers and body, as `error_response` and the layer around every route make them."""
+def answer(error: ImagegateError, request_id: str) -> bytes:
+    """Headers and body, as `error_response` and the layer around every route make them; the first line is not there."""
     _, told = openai_error(error, request_id)
     body = to_json(told)
+    waits = () if error.retry_after_s is None else (f"retry-after: {error.retry_after_s}",)
     lines = (
         "content-type: application/json",
         f"content-length: {len(body)}",
         f"x-should-retry: {'true' if error.should_retry else 'false'}",
         f"link: {link_of(error.code)}",
-        f"retry-after: {error.retry_after_s}",
+        *waits,
         f"x-request-id: {request_id}",
         "openai-processing-ms: 0",
         "x-content-type-options: nosniff",
