@@ -1,129 +1,25 @@
 """What a lane remembers saves it a look, and decides nothing: whatever others did is seen by the very next batch."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from imagegate.admin import accounts, limits
+from imagegate.admin import accounts
 from imagegate.admin import keys as admin_keys
-from imagegate.identity import keys
-from imagegate.identity.limit_rows import Scope
 from imagegate.ids import new_id
+from imagegate.journal.books import Books, Known, Limit, Rows
 from imagegate.journal.items import Abandon, Open, Settle
+from imagegate.journal.memory import Memory
 from imagegate.ledger import wallets
-from imagegate.ledger.holds import LOCK_WALLETS
+from imagegate.ledger.holds import LOCK_WALLETS, Wallet
 from imagegate.ledger.refunds import refund
-from imagegate.services import Services
-from tests.conftest import Account, open_account
-from tests.journal.machine_model import Said
+from tests.journal.customers import TOKENS, Customer, MakeCustomer, MakeWorker, warm
 from tests.journal.machine_workers import Worker, said
-from tests.journal.machine_world import ATTEMPT, BY, IMAGE, MODEL
-
-TOKENS = 1000
-
-
-@dataclass
-class Customer:
-    """One account with one key."""
-
-    account: Account
-    engine: AsyncEngine
-    key_id: UUID
-
-    def wanted(self, worker: Worker, hold: int, **more: Any) -> Open:
-        row = {"worker_id": worker.id, "ttl_s": 600, "model": MODEL, "price_version": 1}
-        row |= {"quote": {"price_version": 1, "n": 1}, "request": {}}
-        more = {"fingerprint": new_id().bytes, **more}
-        return Open(self.account.id, "live", new_id(), self.key_id, hold, row=row, **more)
-
-    async def open(self, worker: Worker, hold: int, **more: Any) -> Said:
-        return await said(worker.journal.open(self.wanted(worker, hold, **more)))
-
-    def capture(self, generation_id: UUID, tokens: int) -> Settle:
-        row = {"answer_status": 200}
-        return Settle(self.account.id, "live", generation_id, 1, tokens, 1, None, row, [IMAGE], [ATTEMPT])
-
-    async def settle(self, worker: Worker, item: Settle) -> Said:
-        return await said(worker.journal.settle(item, patience_s=5))
-
-    async def void(self, worker: Worker, generation_id: UUID, outcome: str = "final", epoch: int = 1) -> Said:
-        item = Settle(
-            self.account.id, "live", generation_id, epoch, outcome=outcome, row={"answer_status": 503}
-        )
-        return await self.settle(worker, item)
-
-    async def top_up(self, tokens: int) -> None:
-        async with self.engine.begin() as tx:
-            funding = wallets.Funding()
-            await wallets.top_up(tx, self.account.id, "live", tokens, reason="r", actor="a", funding=funding)
-
-    async def limit(self, day_tokens: int | None) -> None:
-        async with self.engine.begin() as tx:
-            await limits.set_limits(tx, self.account.name, "live", Scope(), {"day_tokens": day_tokens}, BY)
-
-
-MakeWorker = Callable[..., Worker]
-MakeCustomer = Callable[..., Awaitable[Customer]]
-
-
-@pytest.fixture
-async def worker(services: Services) -> AsyncIterator[MakeWorker]:
-    """Make workers. None of them may have met an error of the database, a deadlock for instance."""
-    async with AsyncExitStack() as stack:
-        made: list[Worker] = []
-
-        def make(shared_s: float = 1.0) -> Worker:
-            made.append(Worker(services.engine, shared_s=shared_s))
-            stack.push_async_callback(made[-1].close)
-            return made[-1]
-
-        yield make
-    assert [one.connection.broken for one in made] == [[]] * len(made)
-
-
-@pytest.fixture
-async def customer_of(services: Services, engine: AsyncEngine) -> AsyncIterator[MakeCustomer]:
-    """Make customers. What they leave open is voided, so that no gateway's sweeper meets it."""
-    made: list[Customer] = []
-
-    async def make(tokens: int = TOKENS, expires_at: datetime | None = None) -> Customer:
-        account = await open_account(services, engine, tokens)
-        async with engine.begin() as tx:
-            labels = keys.Labels()
-            key = await admin_keys.create_key(tx, b"pepper", account.name, "live", labels, expires_at, BY)
-        made.append(Customer(account, engine, key.id))
-        return made[-1]
-
-    yield make
-    query = text("SELECT id, epoch FROM generations WHERE account_id = :id AND state = 'running'")
-    sweeper = Worker(services.engine)
-    for one in made:
-        async with engine.connect() as connection:
-            rows = (await connection.execute(query, {"id": one.account.id})).all()
-        await asyncio.gather(*(one.void(sweeper, row.id, epoch=row.epoch) for row in rows))
-    await sweeper.close()
-
-
-@pytest.fixture
-async def customer(customer_of: MakeCustomer) -> Customer:
-    return await customer_of()
-
-
-async def warm(customer: Customer, worker: Worker) -> Open:
-    """The worker knows the customer now: its first open was read for, its second was not. Two tokens are held."""
-    first = customer.wanted(worker, 1)
-    assert (await said(worker.journal.open(first)))[0] == "held"
-    assert (await customer.open(worker, 1))[0] == "held"
-    assert dict(worker.connection.counts) == {"looked": 1, "bets": 1, "statements": 3}
-    return first
+from tests.journal.machine_world import BY
 
 
 async def test_a_lone_worker_needs_one_round_trip_a_batch(customer: Customer, worker: MakeWorker) -> None:
@@ -140,6 +36,70 @@ async def test_a_lone_worker_needs_one_round_trip_a_batch(customer: Customer, wo
     assert (counts["looked"], counts["lost"]) == (1, 0)
     assert counts["statements"] - before == counts["bets"] - 1 == 20
     assert await customer.account.balance() == (TOKENS - 70, 2)
+
+
+async def test_a_lone_worker_that_counts_budgets_needs_one_round_trip_a_batch_too(
+    customer: Customer, worker: MakeWorker
+) -> None:
+    await customer.limit(400, month_tokens=TOKENS)
+    alone = worker()
+    await warm(customer, alone)
+
+    for _ in range(10):
+        item = customer.wanted(alone, 10)
+        assert (await said(alone.journal.open(item)))[0] == "held"
+        assert (await customer.settle(alone, customer.capture(item.generation_id, 7)))[0] == "settled"
+
+    counts = alone.connection.counts
+    assert (counts["looked"], counts["bets"], counts["lost"]) == (1, 21, 0)
+    assert await customer.budgets() == [(70, 2), (70, 2)]
+    assert (await customer.open(alone, 329))[0] == "over budget"
+
+
+async def test_what_another_worker_counts_on_a_budget_is_counted_on_by_the_next_batch(
+    customer: Customer, worker: MakeWorker
+) -> None:
+    here, there = worker(shared_s=0), worker(shared_s=0)
+    await customer.limit(100)
+    first = await warm(customer, here)
+
+    assert (await customer.open(there, 60))[0] == "held"
+    assert (await customer.settle(there, customer.capture(first.generation_id, 1)))[0] == "settled"
+
+    assert [(await customer.open(here, tokens))[0] for tokens in (39, 38)] == ["over budget", "held"]
+    assert await customer.budgets() == [(1, 99)]
+
+
+@pytest.mark.parametrize(("day_left_s", "known"), [(3600.0, True), (0.5, False)])
+def test_a_wallet_with_budgets_is_not_remembered_into_the_next_day(day_left_s: float, known: bool) -> None:
+    account_id, key_id = new_id(), new_id()
+    limit = Limit("account", "", 100, None, "2026-11-22", "2026-11", day_left_s)
+    wallet = Wallet(account_id, "live", TOKENS, 0, 1, 1)
+    books = Books({wallet.key: wallet}, {}, {key_id}, limits={wallet.key: [limit]})
+    item = Open(account_id, "live", new_id(), key_id, 10)
+    memory = Memory()
+
+    memory.keep([item], books, Rows(), looked=True)
+
+    assert (memory.recall([item]) is not None) is known
+
+
+def test_an_end_that_counts_on_a_budget_which_is_not_remembered_is_read_for() -> None:
+    account_id, key_id = new_id(), new_id()
+    wallet = Wallet(account_id, "live", TOKENS, 10, 1, 1)
+    counted = (("account", "", "2026-11-21"),)
+    running = Known(account_id, "live", new_id(), "running", 1, 10, counted=counted)
+    end = Settle(account_id, "live", running.id, 1, 7, 1, None, {}, [], [])
+    memory = Memory()
+
+    memory.keep([], Books({wallet.key: wallet}, {running.id: running}, {key_id}), Rows(), looked=True)
+    assert memory.recall([end]) is None
+    budgets = {(account_id, "live", *counted[0]): (0, 10)}
+    memory.keep(
+        [], Books({wallet.key: wallet}, {running.id: running}, set(), budgets=budgets), Rows(), looked=True
+    )
+
+    assert memory.recall([end]) is not None
 
 
 async def revoke(customer: Customer) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -76,7 +77,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a scope may spend in a day and in a month, both by the database's clock; None = without limit."""
+    """What a scope may spend in a day and in a month, both by the database's clock; None = without limit.
+
+    day_left_s: until the day ends, counted from when it was read.
+    """
 
     scope: str
     scope_id: str
@@ -84,6 +88,7 @@ class Limit:
     month_tokens: int | None
     day: str
     month: str
+    day_left_s: float
 
     def periods(self) -> tuple[tuple[str, int], ...]:
         both = ((self.day, self.day_tokens), (self.month, self.month_tokens))
@@ -92,7 +97,11 @@ class Limit:
 
 @dataclass(slots=True)
 class Books:
-    """budgets: tokens spent and held in a period. usable_keys: those that may spend."""
+    """budgets: tokens spent and held in a period. usable_keys: those that may spend.
+
+    left: wallets of which some caller went while its generation ran. read_at: when the
+    database was asked at the earliest, on the clock of `time.monotonic`.
+    """
 
     wallets: dict[WalletKey, Wallet]
     generations: dict[UUID, Known]
@@ -100,6 +109,8 @@ class Books:
     limits: dict[WalletKey, list[Limit]] = field(default_factory=dict)
     budgets: dict[BudgetKey, tuple[int, int]] = field(default_factory=dict)
     expiring_keys: set[UUID] = field(default_factory=set)
+    left: set[WalletKey] = field(default_factory=set)
+    read_at: float = field(default_factory=monotonic)
 
     def by_idempotency_key(self) -> dict[tuple[UUID, str, str], Known]:
         return {

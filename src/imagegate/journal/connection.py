@@ -14,8 +14,14 @@ BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, *LOST)
 """All that a transaction may end with when the database is at fault, or refuses a row."""
 
 
-TUNED = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off"
-"""The lane's three statements are planned once, and by their indexes: planning took longer than running them."""
+TUNED = (
+    "SET plan_cache_mode = force_generic_plan; SET jit = off; "
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+)
+"""The lane's statements are planned once, and by their indexes: planning took longer than running them."""
+PLANNED_FOR = 256
+"""Batches, after which they are planned anew. A plan made while a table was empty may read all of it, and the database
+itself looks again a minute later at the earliest."""
 
 
 class NotCommitted(Exception):
@@ -30,6 +36,7 @@ class LaneConnection:
         self._engine = engine
         self._tuned = tuned
         self._held: AsyncConnection | None = None
+        self._batches = 0
 
     @asynccontextmanager
     async def transaction(self, begin: str) -> AsyncIterator[Any]:
@@ -62,12 +69,13 @@ class LaneConnection:
             raise
 
     async def _driver(self) -> Any:
-        if self._held is not None:
-            return (await self._held.get_raw_connection()).driver_connection
-        self._held = await self._engine.connect()
+        self._batches += 1
+        if self._held is None:
+            self._held = await self._engine.connect()
+            self._batches = 0
         driver: Any = (await self._held.get_raw_connection()).driver_connection
-        if self._tuned:
-            await driver.execute(TUNED)
+        if self._tuned and self._batches % PLANNED_FOR == 0:
+            await driver.execute("DISCARD PLANS" if self._batches else TUNED)
         return driver
 
     async def close(self, *, broken: bool = False) -> None:

@@ -189,7 +189,7 @@ class Journal:
             books = await read(tx, items)
             outcomes, rows = decide(items, books)
             await apply(tx, rows)
-        self._memory.keep(items, books, rows)
+        self._memory.keep(items, books, rows, looked=True)
         return outcomes
 
     async def _bet(self, items: list[Item], books: Books) -> list[Outcome] | None:
@@ -206,5 +206,5 @@ class Journal:
         except (asyncpg.DivisionByZeroError, asyncpg.UniqueViolationError):
             self._memory.forget(wallets_of(items), shared=True)
             return None
-        self._memory.keep(items, books, rows)
+        self._memory.keep(items, books, rows, looked=False)
         return outcomes

@@ -6,28 +6,49 @@ the batch writes nothing unless the revision is still the one that was remembere
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 from uuid import UUID
 
-from imagegate.journal.books import Books, Known, Rows
-from imagegate.journal.items import Begin, Item, Open, Settle
+from imagegate.journal.books import Books, BudgetKey, Known, Limit, Rows
+from imagegate.journal.budgets import budget_key
+from imagegate.journal.items import Begin, Claim, Item, Open, Settle
 from imagegate.ledger.holds import Wallet, WalletKey
 
 MOST_WALLETS = 20_000
 SHARED_S = 1.0
+LONGEST_S = 60.0
+"""How long a wallet with budgets is remembered without a look at the database's clock, which may be set."""
+BEFORE_MIDNIGHT_S = 1.0
+"""So long before the day of a budget ends it is not remembered any more: two clocks need not agree."""
 
 
 @dataclass(slots=True)
 class Remembered:
-    """All of it was read or written at this wallet's revision, or is unchanged since. keys: usable, and for ever."""
+    """All of it was read or written at this wallet's revision, or is unchanged since. keys: usable, and for ever.
+
+    until: when limits and budgets have to be read again, on the clock of `time.monotonic`.
+    """
 
     wallet: Wallet
     keys: set[UUID] = field(default_factory=set)
     open: dict[UUID, Known] = field(default_factory=dict)
+    limits: list[Limit] = field(default_factory=list)
+    budgets: dict[BudgetKey, tuple[int, int]] = field(default_factory=dict)
+    until: float = inf
+
+    def knows(self, item: Item) -> bool:
+        """Whether nothing else is needed to decide on the item. The limits are known when a key is."""
+        if isinstance(item, Open):
+            return not item.retry and item.key_id in self.keys
+        if not isinstance(item, Settle | Begin) or item.generation_id not in self.open:
+            return False
+        generation = self.open[item.generation_id]
+        return all(budget_key(generation, *name) in self.budgets for name in generation.counted)
 
 
 class Memory:
-    """Wallets without budgets and without abandoned generations.
+    """Wallets without abandoned generations.
 
     shared_s: how long a wallet that somebody else changes is not remembered.
     """
@@ -39,29 +60,26 @@ class Memory:
 
     def recall(self, items: Sequence[Item]) -> Books | None:
         """The books for these items, or None when the database has to be asked."""
-        books = Books({}, {}, set())
+        books, now = Books({}, {}, set()), monotonic()
         for item in items:
             known = self._known.get(item.wallet_key)
-            if known is None:
+            if known is None or known.until <= now or not known.knows(item):
                 return None
-            books.wallets[item.wallet_key] = known.wallet
+            if item.wallet_key not in books.wallets:
+                books.wallets[item.wallet_key] = known.wallet
+                books.limits[item.wallet_key] = known.limits
+                books.budgets.update(known.budgets)
             if isinstance(item, Settle | Begin):
-                generation = known.open.get(item.generation_id)
-                if generation is None:
-                    return None
-                books.generations[item.generation_id] = generation
-            elif isinstance(item, Open) and not item.retry and item.key_id in known.keys:
+                books.generations[item.generation_id] = known.open[item.generation_id]
+            elif isinstance(item, Open):
                 books.usable_keys.add(item.key_id)
-            else:
-                return None
         return books
 
-    def keep(self, items: Iterable[Item], books: Books, rows: Rows) -> None:
-        """Remember what is true once `rows` are written."""
+    def keep(self, items: Iterable[Item], books: Books, rows: Rows, *, looked: bool) -> None:
+        """Remember what is true once `rows` are written. looked: whether `books` were read, not recalled."""
         if len(self._known) > MOST_WALLETS:
             self._known.clear()
-        restless = set(books.limits) | {key[:2] for key in books.budgets}
-        restless |= {(g.account_id, g.env) for g in books.generations.values() if g.abandoned}
+        restless = books.left | {(g.account_id, g.env) for g in books.generations.values() if g.abandoned}
         now = monotonic()
         for key, wallet in books.wallets.items():
             if key in restless or self._shared.get(key, 0.0) > now:
@@ -71,12 +89,25 @@ class Memory:
             if known is None or known.wallet.revision != wallet.revision:
                 known = self._known[key] = Remembered(wallet)
             known.wallet = wallet.written() if key in rows.touched else wallet
+        if looked:
+            self._add_limits({item.wallet_key for item in items if isinstance(item, Open | Claim)}, books)
+        for budget, counted in books.budgets.items():
+            if known := self._known.get(budget[:2]):
+                known.budgets[budget] = counted
         lasting = books.usable_keys - books.expiring_keys
         for item in items:
             if isinstance(item, Open) and item.key_id in lasting:
                 self._add_key(item)
         for generation in books.generations.values():
             self._add_generation(generation)
+
+    def _add_limits(self, paying: Iterable[WalletKey], books: Books) -> None:
+        """Limits are read for those alone who may take a hold."""
+        for key in paying:
+            if known := self._known.get(key):
+                known.limits = books.limits.get(key, [])
+                lasting_s = [min(limit.day_left_s - BEFORE_MIDNIGHT_S, LONGEST_S) for limit in known.limits]
+                known.until = books.read_at + min(lasting_s, default=inf)
 
     def _add_key(self, item: Open) -> None:
         if known := self._known.get(item.wallet_key):

@@ -29,6 +29,8 @@ async def read(tx: Any, items: Sequence[Item]) -> Books:
             books.wallets[key] = Wallet(
                 *key, row["posted"], row["hold_tokens"], row["version"], row["revision"]
             )
+        elif kind == "left":
+            books.left.add(key)
         elif kind == "limit":
             books.limits.setdefault(key, []).append(Limit(**more))
         else:
@@ -42,12 +44,13 @@ def questions(items: Sequence[Item]) -> tuple[list[Any], ...]:
     named = [item for item in items if isinstance(item, Change)]
     paying = [item for item in items if isinstance(item, Open | Claim)]
     keyed = [item for item in paying if isinstance(item, Open) and item.idempotency_key]
-    retried = [item for item in paying if item.retry and not getattr(item, "idempotency_key", None)]
+    unkeyed = [item for item in paying if not getattr(item, "idempotency_key", None)]
     return (
         *columns(named, "account_id", "env", "generation_id"),
         *columns(paying, "account_id", "env"),
         *columns(keyed, "account_id", "env", "idempotency_key"),
-        *columns(retried, "account_id", "env", "fingerprint"),
+        *columns(unkeyed, "account_id", "env", "fingerprint"),
+        [item.retry > 0 for item in unkeyed],
         *columns(paying, "key_id"),
         *columns(items, "account_id", "env"),
     )

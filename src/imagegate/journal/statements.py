@@ -4,11 +4,21 @@ from functools import cache
 
 from imagegate.ledger.holds import insert_transfers, update_wallets
 
-READ = """
+NOW_QUARTER = "CAST(floor(extract(epoch FROM now()) / 900) AS integer)"
+"""As it stands in `generations.quarter_hour`; of that column's type, or no index would be asked by it."""
+LEFT_QUARTERS = 7
+"""A generation that its caller left began at most so many quarters of an hour ago: its deadline is an hour at most, and
+it can be adopted for a quarter of an hour."""
+
+READ = f"""
     WITH named AS (
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS i(account_id, env, id)
     ), paying AS (
         SELECT DISTINCT account_id, env FROM unnest($4::uuid[], $5::text[]) AS i(account_id, env)
+    ), asked AS (
+        SELECT account_id, env, {NOW_QUARTER} - back AS quarter_hour, fingerprint, retried
+        FROM unnest($9::uuid[], $10::text[], $11::bytea[], $12::boolean[]) AS i(account_id, env, fingerprint, retried),
+            generate_series(0, {LEFT_QUARTERS}) AS back
     )
     SELECT kind, account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key, fingerprint, key_id,
         posted, version, revision, more::text FROM (
@@ -29,35 +39,36 @@ READ = """
     UNION ALL
     SELECT 'generation', g.account_id, g.env, g.id, g.state, g.epoch, g.hold_tokens, g.worker_id,
         g.idempotency_key, g.fingerprint, g.key_id, NULL, NULL, NULL,
-        json_build_object('counted', counted, 'claims', claims, 'outcome', outcome, 'abandoned', true)
-    FROM generations g JOIN paying USING (account_id, env) WHERE g.abandoned_at > now() - interval '15 minutes'
-    UNION ALL
-    SELECT 'generation', account_id, env, id, state, epoch, hold_tokens, worker_id, idempotency_key, fingerprint,
-        key_id, NULL, NULL, NULL, json_build_object('counted', counted, 'claims', claims, 'outcome', outcome,
+        json_build_object('counted', counted, 'claims', claims, 'outcome', outcome,
             'abandoned', abandoned_at IS NOT NULL)
-    FROM generations WHERE (account_id, env, quarter_hour, fingerprint) IN (
-        SELECT i.account_id, i.env, now_quarter - back, i.fingerprint
-        FROM unnest($9::uuid[], $10::text[], $11::bytea[]) AS i(account_id, env, fingerprint),
-            generate_series(0, 1) AS back,
-            floor(extract(epoch FROM now()) / 900) AS q(now_quarter))
-        AND created_at > now() - interval '15 minutes'
+    FROM asked, LATERAL (
+        SELECT * FROM generations WHERE (account_id, env, quarter_hour, fingerprint)
+            = (asked.account_id, asked.env, asked.quarter_hour, asked.fingerprint) OFFSET 0) AS g
+    WHERE g.abandoned_at > now() - interval '15 minutes'
+        OR asked.retried AND g.created_at > now() - interval '15 minutes'
+    UNION ALL
+    SELECT 'left', account_id, env, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM paying, LATERAL (
+        SELECT 1 FROM generations g WHERE (g.account_id, g.env) = (paying.account_id, paying.env)
+            AND g.abandoned_at > now() - interval '15 minutes' LIMIT 1) AS one
     UNION ALL
     SELECT 'key', k.account_id, k.env, k.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
         json_build_object('expires', k.expires_at IS NOT NULL)
     FROM api_keys k JOIN accounts a ON a.id = k.account_id
-    WHERE (k.account_id, k.env, k.id) IN (SELECT * FROM unnest($4::uuid[], $5::text[], $12::uuid[]))
+    WHERE (k.account_id, k.env, k.id) IN (SELECT * FROM unnest($4::uuid[], $5::text[], $13::uuid[]))
         AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND a.closed_at IS NULL
     UNION ALL
     SELECT 'limit', l.account_id, l.env, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
         json_build_object('scope', l.scope, 'scope_id', l.scope_id, 'day_tokens', l.day_tokens,
             'month_tokens', l.month_tokens, 'day', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD'),
-            'month', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM'))
+            'month', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM'),
+            'day_left_s', 86400 - extract(epoch FROM now())::numeric % 86400)
     FROM limits l JOIN paying USING (account_id, env)
     WHERE l.day_tokens IS NOT NULL OR l.month_tokens IS NOT NULL
     UNION ALL
     SELECT 'budget', b.account_id, b.env, NULL, NULL, NULL, b.held_tokens, NULL, NULL, NULL, NULL, b.spent_tokens,
         NULL, NULL, json_build_object('scope', b.scope, 'scope_id', b.scope_id, 'period', b.period)
-    FROM budgets b WHERE (b.account_id, b.env) IN (SELECT * FROM unnest($13::uuid[], $14::text[]))
+    FROM budgets b WHERE (b.account_id, b.env) IN (SELECT * FROM unnest($14::uuid[], $15::text[]))
         AND (b.held_tokens > 0 OR b.period IN (
             SELECT to_char(moment AT TIME ZONE 'UTC', pattern)
             FROM unnest(ARRAY[now(), now() - interval '24 hours']) AS moment,
@@ -65,9 +76,10 @@ READ = """
     UNION ALL
     SELECT 'wallet', account_id, env, NULL, NULL, NULL, held_tokens, NULL, NULL, NULL, NULL, posted_tokens, version,
         revision, NULL
-    FROM wallets WHERE (account_id, env) IN (SELECT * FROM unnest($13::uuid[], $14::text[]))
+    FROM wallets WHERE (account_id, env) IN (SELECT * FROM unnest($14::uuid[], $15::text[]))
     ) AS found
-"""
+"""  # noqa: S608 numbers and a function of ours, no value
+"""OFFSET and LIMIT keep the database from another order: what is asked for first, then the rows, one by one."""
 
 FREE_KEYS = """
     UPDATE generations SET idempotency_key = NULL
