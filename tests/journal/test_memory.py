@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import pytest
 from sqlalchemy import text
@@ -79,7 +80,7 @@ def test_a_wallet_with_budgets_is_not_remembered_into_the_next_day(day_left_s: f
     item = Open(account_id, "live", new_id(), key_id, 10)
     memory = Memory()
 
-    memory.keep([item], books, Rows(), looked=True)
+    memory.keep([item], books, Rows(), read_at=monotonic())
 
     assert (memory.recall([item]) is not None) is known
 
@@ -92,11 +93,14 @@ def test_an_end_that_counts_on_a_budget_which_is_not_remembered_is_read_for() ->
     end = Settle(account_id, "live", running.id, 1, 7, 1, None, {}, [], [])
     memory = Memory()
 
-    memory.keep([], Books({wallet.key: wallet}, {running.id: running}, {key_id}), Rows(), looked=True)
+    memory.keep([], Books({wallet.key: wallet}, {running.id: running}, {key_id}), Rows(), read_at=monotonic())
     assert memory.recall([end]) is None
     budgets = {(account_id, "live", *counted[0]): (0, 10)}
     memory.keep(
-        [], Books({wallet.key: wallet}, {running.id: running}, set(), budgets=budgets), Rows(), looked=True
+        [],
+        Books({wallet.key: wallet}, {running.id: running}, set(), budgets=budgets),
+        Rows(),
+        read_at=monotonic(),
     )
 
     assert memory.recall([end]) is not None

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -99,8 +98,7 @@ class Limit:
 class Books:
     """budgets: tokens spent and held in a period. usable_keys: those that may spend.
 
-    left: wallets of which some caller went while its generation ran. read_at: when the
-    database was asked at the earliest, on the clock of `time.monotonic`.
+    left: wallets of which some caller went while its generation ran.
     """
 
     wallets: dict[WalletKey, Wallet]
@@ -110,7 +108,6 @@ class Books:
     budgets: dict[BudgetKey, tuple[int, int]] = field(default_factory=dict)
     expiring_keys: set[UUID] = field(default_factory=set)
     left: set[WalletKey] = field(default_factory=set)
-    read_at: float = field(default_factory=monotonic)
 
     def by_idempotency_key(self) -> dict[tuple[UUID, str, str], Known]:
         return {

@@ -185,11 +185,12 @@ class Journal:
             outcomes = await self._bet(items, known)
             if outcomes is not None:
                 return outcomes
+        read_at = monotonic()
         async with self.connection.transaction(begin_with_locks(keys)) as tx:
             books = await read(tx, items)
             outcomes, rows = decide(items, books)
             await apply(tx, rows)
-        self._memory.keep(items, books, rows, looked=True)
+        self._memory.keep(items, books, rows, read_at=read_at)
         return outcomes
 
     async def _bet(self, items: list[Item], books: Books) -> list[Outcome] | None:
@@ -206,5 +207,5 @@ class Journal:
         except (asyncpg.DivisionByZeroError, asyncpg.UniqueViolationError):
             self._memory.forget(wallets_of(items), shared=True)
             return None
-        self._memory.keep(items, books, rows, looked=False)
+        self._memory.keep(items, books, rows, read_at=None)
         return outcomes

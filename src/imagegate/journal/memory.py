@@ -75,8 +75,11 @@ class Memory:
                 books.usable_keys.add(item.key_id)
         return books
 
-    def keep(self, items: Iterable[Item], books: Books, rows: Rows, *, looked: bool) -> None:
-        """Remember what is true once `rows` are written. looked: whether `books` were read, not recalled."""
+    def keep(self, items: Iterable[Item], books: Books, rows: Rows, *, read_at: float | None) -> None:
+        """Remember what is true once `rows` are written.
+
+        read_at: when the database was asked, on the clock of `time.monotonic`; None when `books` were recalled.
+        """
         if len(self._known) > MOST_WALLETS:
             self._known.clear()
         restless = books.left | {(g.account_id, g.env) for g in books.generations.values() if g.abandoned}
@@ -89,8 +92,9 @@ class Memory:
             if known is None or known.wallet.revision != wallet.revision:
                 known = self._known[key] = Remembered(wallet)
             known.wallet = wallet.written() if key in rows.touched else wallet
-        if looked:
-            self._add_limits({item.wallet_key for item in items if isinstance(item, Open | Claim)}, books)
+        if read_at is not None:
+            paying = {item.wallet_key for item in items if isinstance(item, Open | Claim)}
+            self._add_limits(paying, books, read_at)
         for budget, counted in books.budgets.items():
             if known := self._known.get(budget[:2]):
                 known.budgets[budget] = counted
@@ -101,13 +105,14 @@ class Memory:
         for generation in books.generations.values():
             self._add_generation(generation)
 
-    def _add_limits(self, paying: Iterable[WalletKey], books: Books) -> None:
-        """Limits are read for those alone who may take a hold."""
+    def _add_limits(self, paying: Iterable[WalletKey], books: Books, read_at: float) -> None:
+        """Limits are read for those alone who may take a hold. Budgets of days that are over are forgotten."""
         for key in paying:
             if known := self._known.get(key):
+                known.budgets.clear()
                 known.limits = books.limits.get(key, [])
                 lasting_s = [min(limit.day_left_s - BEFORE_MIDNIGHT_S, LONGEST_S) for limit in known.limits]
-                known.until = books.read_at + min(lasting_s, default=inf)
+                known.until = read_at + min(lasting_s, default=inf)
 
     def _add_key(self, item: Open) -> None:
         if known := self._known.get(item.wallet_key):
