@@ -160,6 +160,29 @@ async def test_a_day_and_a_month_stand_beside_each_other(account: Account, engin
     assert [one.period for one in listed] == ["day", "month"]
 
 
+async def test_the_oldest_is_listed_first_though_it_was_changed_last(
+    account: Account, engine: AsyncEngine
+) -> None:
+    for tokens, period in ((500, "day"), (7000, "month"), (600, "day")):
+        await set_allowance(engine, account, tokens, period=period)
+
+    async with engine.connect() as connection:
+        listed = await allowances.list_allowances(connection)
+
+    mine = [(one.period, one.tokens) for one in listed if one.account_id == account.id]
+    assert mine == [("day", 600), ("month", 7000)]
+
+
+async def test_how_many_grants_were_made_is_told(account: Account, engine: AsyncEngine) -> None:
+    await allowances.grant_due(engine)
+    other = await paying.open_account(engine)
+    for one in (account, other):
+        await set_allowance(engine, one, 500)
+        await let_a_day_pass(engine, one.id)
+
+    assert [await allowances.grant_due(engine) for _ in range(2)] == [2, 0]
+
+
 async def test_many_who_look_at_once_grant_once(account: Account, engine: AsyncEngine) -> None:
     await set_allowance(engine, account, 500)
     await let_a_day_pass(engine, account.id)

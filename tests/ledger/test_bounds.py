@@ -84,6 +84,17 @@ async def test_what_a_wallet_takes_says_where_it_comes_from(account: Account, en
     ]
 
 
+async def test_two_payments_of_one_source_are_two(account: Account, engine: AsyncEngine) -> None:
+    async with engine.connect() as tx:
+        for reference in ("7", "8", "7"):
+            paid = Funding(source="bank", external_ref=reference)
+            await wallets.top_up(tx, account.id, "live", 5, **OPS, funding=paid)
+        after = await wallets.get_wallet(tx, account.id, "live")
+        await tx.rollback()
+
+    assert after.posted_tokens == LIVE_TOKENS + 10
+
+
 async def test_a_reference_counts_in_its_own_wallet_alone(account: Account, engine: AsyncEngine) -> None:
     other, paid = await paying.open_account(engine), Funding(source="bank", external_ref="7")
     async with engine.connect() as tx:
