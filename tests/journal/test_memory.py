@@ -15,6 +15,7 @@ from imagegate.ids import new_id
 from imagegate.journal.books import Books, Known, Limit, Rows
 from imagegate.journal.items import Abandon, Open, Settle
 from imagegate.journal.memory import Memory
+from imagegate.journal.statements import MOST_LEFT
 from imagegate.ledger import wallets
 from imagegate.ledger.holds import LOCK_WALLETS, Wallet
 from imagegate.ledger.refunds import refund
@@ -249,6 +250,50 @@ async def test_what_a_caller_of_another_worker_left_is_adopted(
 
     assert adopted == ("existing", first.generation_id, "running")
     assert await customer.account.balance() == (TOKENS, 3)
+
+
+async def test_what_callers_leave_costs_those_who_stay_no_look(
+    customer: Customer, worker: MakeWorker
+) -> None:
+    here = worker()
+    first = await warm(customer, here)
+    left = Abandon(customer.account.id, "live", first.generation_id)
+    assert await said(here.journal.change(left, patience_s=5)) == ("done",)
+    looked = here.connection.counts["looked"]
+
+    others = [await customer.open(here, 1), await customer.open(here, 1, idempotency_key="order")]
+    keyed = await customer.open(here, 1, idempotency_key="same", fingerprint=first.fingerprint)
+    assert [one[0] for one in (*others, keyed)] == ["held"] * 3
+    assert (await customer.settle(here, customer.capture(first.generation_id, 1)))[0] == "settled"
+    assert here.connection.counts["looked"] == looked
+    adopted = await customer.open(here, 1, fingerprint=first.fingerprint)
+
+    assert adopted == ("existing", first.generation_id, "captured")
+    assert (await customer.open(here, 1, fingerprint=first.fingerprint))[0] == "held"
+    assert await customer.account.balance() == (TOKENS - 1, 5)
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_a_wallet_of_which_too_much_was_left_is_not_remembered(
+    same: bool, customer: Customer, worker: MakeWorker
+) -> None:
+    here = worker()
+    more = {"fingerprint": b"same"} if same else {}
+    left = [customer.wanted(here, 0), *(customer.wanted(here, 0, **more) for _ in range(MOST_LEFT + 5))]
+    await asyncio.gather(*(said(here.journal.open(item)) for item in left))
+    gone = (Abandon(customer.account.id, "live", item.generation_id) for item in left)
+    await asyncio.gather(*(said(here.journal.change(one, patience_s=5)) for one in gone))
+    await customer.open(here, 1)
+    looked, bets = here.connection.counts["looked"], here.connection.counts["bets"]
+
+    asked = [left[0].fingerprint, left[1].fingerprint, b"another"]
+    told = [await customer.open(here, 1, fingerprint=one) for one in asked]
+
+    assert [one[0] for one in told] == ["existing", "existing", "held"]
+    equal = [item.generation_id for item in left if item.fingerprint == left[1].fingerprint]
+    assert [one[1] for one in told[:2]] == [left[0].generation_id, min(equal)]
+    assert here.connection.counts["looked"] == looked + len(told)
+    assert here.connection.counts["bets"] == bets
 
 
 async def test_a_batch_of_two_customers_is_right_for_both_when_one_has_changed(

@@ -117,3 +117,6 @@ async def test_callers_who_left_do_not_make_the_batches_of_others_longer(
     assert [len(books.generations) for books in (other, keyed, equal)] == [0, 0, 1]
     assert list(equal.generations) == [left[3].generation_id]
     assert {*other.left, *keyed.left, *equal.left} == {(customer.account.id, "live")}
+    for books in (other, keyed, equal):
+        (told,) = books.left.values()
+        assert sorted(told) == sorted(item.fingerprint for item in left)

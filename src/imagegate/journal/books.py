@@ -98,7 +98,7 @@ class Limit:
 class Books:
     """budgets: tokens spent and held in a period. usable_keys: those that may spend.
 
-    left: wallets of which some caller went while its generation ran.
+    left: fingerprints of what callers left lately; more than MOST_LEFT of a wallet are not all of them.
     """
 
     wallets: dict[WalletKey, Wallet]
@@ -107,7 +107,7 @@ class Books:
     limits: dict[WalletKey, list[Limit]] = field(default_factory=dict)
     budgets: dict[BudgetKey, tuple[int, int]] = field(default_factory=dict)
     expiring_keys: set[UUID] = field(default_factory=set)
-    left: set[WalletKey] = field(default_factory=set)
+    left: dict[WalletKey, list[bytes | None]] = field(default_factory=dict)
 
     def by_idempotency_key(self) -> dict[tuple[UUID, str, str], Known]:
         return {

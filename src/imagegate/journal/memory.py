@@ -13,6 +13,7 @@ from uuid import UUID
 from imagegate.journal.books import Books, BudgetKey, Known, Limit, Rows
 from imagegate.journal.budgets import budget_key
 from imagegate.journal.items import Begin, Claim, Item, Open, Settle
+from imagegate.journal.statements import MOST_LEFT
 from imagegate.ledger.holds import Wallet, WalletKey
 
 MOST_WALLETS = 20_000
@@ -27,20 +28,23 @@ BEFORE_MIDNIGHT_S = 1.0
 class Remembered:
     """All of it was read or written at this wallet's revision, or is unchanged since. keys: usable, and for ever.
 
-    until: when limits and budgets have to be read again, on the clock of `time.monotonic`.
+    left: fingerprints of what callers left, MOST_LEFT at most; some may have been adopted since. until: when limits and
+    budgets have to be read again, on the clock of `time.monotonic`.
     """
 
     wallet: Wallet
     keys: set[UUID] = field(default_factory=set)
+    left: set[bytes | None] = field(default_factory=set)
     open: dict[UUID, Known] = field(default_factory=dict)
     limits: list[Limit] = field(default_factory=list)
     budgets: dict[BudgetKey, tuple[int, int]] = field(default_factory=dict)
     until: float = inf
 
     def knows(self, item: Item) -> bool:
-        """Whether nothing else is needed to decide on the item. The limits are known when a key is."""
+        """Whether nothing else is needed to decide on the item. Limits, and what was left, are known when a key is."""
         if isinstance(item, Open):
-            return not item.retry and item.key_id in self.keys
+            new = item.idempotency_key is not None or item.fingerprint not in self.left
+            return new and not item.retry and item.key_id in self.keys
         if not isinstance(item, Settle | Begin) or item.generation_id not in self.open:
             return False
         generation = self.open[item.generation_id]
@@ -48,7 +52,7 @@ class Remembered:
 
 
 class Memory:
-    """Wallets without abandoned generations.
+    """What is known of wallets, by their keys.
 
     shared_s: how long a wallet that somebody else changes is not remembered.
     """
@@ -82,7 +86,7 @@ class Memory:
         """
         if len(self._known) > MOST_WALLETS:
             self._known.clear()
-        restless = books.left | {(g.account_id, g.env) for g in books.generations.values() if g.abandoned}
+        restless = {key for key, left in books.left.items() if len(left) > MOST_LEFT}
         now = monotonic()
         for key, wallet in books.wallets.items():
             if key in restless or self._shared.get(key, 0.0) > now:
@@ -109,6 +113,7 @@ class Memory:
         """Limits are read for those alone who may take a hold. Budgets of days that are over are forgotten."""
         for key in paying:
             if known := self._known.get(key):
+                known.left = set(books.left.get(key, ()))
                 known.budgets.clear()
                 known.limits = books.limits.get(key, [])
                 lasting_s = [min(limit.day_left_s - BEFORE_MIDNIGHT_S, LONGEST_S) for limit in known.limits]
@@ -122,6 +127,10 @@ class Memory:
         known = self._known.get((generation.account_id, generation.env))
         if known is None:
             return
+        if generation.abandoned:
+            known.left.add(generation.fingerprint)
+            if len(known.left) > MOST_LEFT:
+                self.forget([known.wallet.key])
         if generation.is_open:
             known.open[generation.id] = generation
         else:

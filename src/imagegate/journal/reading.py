@@ -30,7 +30,7 @@ async def read(tx: Any, items: Sequence[Item]) -> Books:
                 *key, row["posted"], row["hold_tokens"], row["version"], row["revision"]
             )
         elif kind == "left":
-            books.left.add(key)
+            books.left.setdefault(key, []).append(row["fingerprint"])
         elif kind == "limit":
             books.limits.setdefault(key, []).append(Limit(**more))
         else:

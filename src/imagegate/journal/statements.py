@@ -10,6 +10,9 @@ LEFT_QUARTERS = 7
 """A generation that its caller left began at most so many quarters of an hour ago: its deadline is an hour at most, and
 it can be adopted for a quarter of an hour."""
 
+MOST_LEFT = 100
+"""So many of an account's that callers left are told apart by fingerprint."""
+
 READ = f"""
     WITH named AS (
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS i(account_id, env, id)
@@ -47,10 +50,10 @@ READ = f"""
     WHERE g.abandoned_at > now() - interval '15 minutes'
         OR asked.retried AND g.created_at > now() - interval '15 minutes'
     UNION ALL
-    SELECT 'left', account_id, env, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    SELECT 'left', account_id, env, NULL, NULL, NULL, NULL, NULL, NULL, found.fingerprint, NULL, NULL, NULL, NULL, NULL
     FROM paying, LATERAL (
-        SELECT 1 FROM generations g WHERE (g.account_id, g.env) = (paying.account_id, paying.env)
-            AND g.abandoned_at > now() - interval '15 minutes' LIMIT 1) AS one
+        SELECT g.fingerprint FROM generations g WHERE (g.account_id, g.env) = (paying.account_id, paying.env)
+            AND g.abandoned_at > now() - interval '15 minutes' LIMIT {MOST_LEFT} + 1) AS found
     UNION ALL
     SELECT 'key', k.account_id, k.env, k.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
         json_build_object('expires', k.expires_at IS NOT NULL)
