@@ -77,7 +77,8 @@ class Worker:
 
     def __init__(self, engine: AsyncEngine, *, shared_s: float = 0) -> None:
         self.id = new_id()
-        self.journal = Journal(engine, self.id, memory=Memory(shared_s))
+        self.memory = Memory(shared_s)
+        self.journal = Journal(engine, self.id, memory=self.memory)
         self.connection = Counting(engine)
         self.journal.connection = self.connection
         self.lane = asyncio.create_task(self.journal.run())

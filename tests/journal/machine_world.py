@@ -181,10 +181,17 @@ class Customer:
             return (await prices.set_price(tx, MODEL, None, None, tokens, "r", "tests")).version
 
     async def pass_midnight(self) -> None:
-        """What happened, happened a day earlier. No wallet changes by that, so no worker is told."""
+        """What happened, happened a day earlier. No wallet changes by that, so no worker is told.
+
+        A worker knows by the clock that the day of a budget has ended; the clock cannot be turned here.
+        """
         async with self.world.owner.begin() as tx:
             for statement in MIDNIGHT:
                 await tx.exec_driver_sql(statement, (self.id,))
+            limited = "SELECT count(day_tokens) FROM limits WHERE account_id = $1"
+            if (await tx.exec_driver_sql(limited, (self.id,))).scalar_one():
+                for worker in self.workers:
+                    worker.memory.forget([(self.id, "live")])
 
     async def look(self) -> dict[str, Any]:
         """All rows of the customer, as `expected` has them."""
