@@ -25,6 +25,11 @@ def post(url: str, key: str, body: dict[str, Any]) -> tuple[str, str]:
         return json.load(response)["id"], response.headers["x-request-id"]
 
 
+def heed_interrupts() -> None:
+    """A shell that runs the tests in the background tells all its children to ignore them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_a_job_that_waits_is_followed_cancelled_and_told_of(shell: Shell) -> None:
     shell.json("accounts", "create", "patient")
     key = shell.json("keys", "create", "--account", "patient", "--env", "test")["key"]
@@ -48,6 +53,7 @@ def test_a_job_that_waits_is_followed_cancelled_and_told_of(shell: Shell) -> Non
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,
     )
     assert tail.stdout is not None
 
