@@ -90,6 +90,21 @@ async def test_two_dimensions_are_a_table_of_both_and_a_chart_of_the_first(
     assert f"{spent:,} tokens" in table
 
 
+@pytest.mark.parametrize("by", ["model", "user"])
+async def test_an_account_that_has_drawn_nothing_has_a_page_and_its_budgets(
+    writer: Seat, account: Account, by: str
+) -> None:
+    await writer.post(
+        f"/console/accounts/{account.name}/limits", env="live", scope="account", day_tokens="400000"
+    )
+
+    page = await writer.get("/console/usage", account=account.name, by=by)
+
+    assert page.status_code == 200
+    assert "data-chart" not in page.text
+    assert "400,000 tokens" in page.text.partition("Budgets")[2]
+
+
 async def test_a_metric_that_nobody_knows_is_a_clear_error(reader: Seat) -> None:
     refused = await reader.get("/console/usage", metric="luck")
 

@@ -64,7 +64,7 @@ async def look(visit: Visit) -> Shown:
         "metrics": NAMES,
         "rows": with_shares(rows[:SHOWN] if bucket == "none" else rows[-SHOWN:], metric),
     }
-    if not visit.whole and rows:
+    if not visit.whole:
         context |= await drawn(visit, told.lines if told else (), per, env, metric, since)
     return Shown("usage.html", context, table_of(visit, by, bucket, env, rows))
 
